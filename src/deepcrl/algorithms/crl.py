@@ -1,0 +1,208 @@
+"""Contrastive RL with deep residual networks (paper, section 3; fact sheet 1).
+
+Read top to bottom: agent, losses, update, acting, relabelling, diagnostics, and the record that joins them.
+"""
+
+import re
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from deepcrl.algorithms.base import Algorithm, Probes
+from deepcrl.config import AgentConfig, Config, ConfigError
+from deepcrl.contrastive.diagnostics import logit_diagnostics, representation_diagnostics
+from deepcrl.contrastive.energy import ENERGIES
+from deepcrl.contrastive.loss import LOSSES, PENALTY_AXES, logsumexp_penalty
+from deepcrl.envs.protocol import EnvSpec
+from deepcrl.nn import policy
+from deepcrl.nn.encoder import Encoder, check_network
+from deepcrl.nn.policy import Policy
+from deepcrl.replay import buffer, hindsight
+from deepcrl.types import Batch, Metrics
+
+
+class Critic(NamedTuple):
+    """phi(s, a) and psi(g); their energy is the critic's value."""
+
+    phi: Encoder
+    psi: Encoder
+
+
+class CRLAgent(NamedTuple):
+    """Networks, temperature and optimiser states. There are no target networks."""
+
+    actor: Policy
+    critic: Critic
+    log_temperature: Float[Array, ""]
+    actor_opt: optax.OptState
+    critic_opt: optax.OptState
+    temperature_opt: optax.OptState
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError for settings that this algorithm cannot run with."""
+    check_network(config.network)
+    agent = config.agent
+    parse_mode(agent.explore, "agent.explore")
+    parse_mode(config.evaluation.mode, "evaluation.mode")
+    if not 0.0 < agent.discount < 1.0:
+        raise ConfigError(f"agent.discount = {agent.discount} must lie strictly between 0 and 1")
+    if agent.window_length < 2:
+        raise ConfigError(f"agent.window_length = {agent.window_length} must be at least 2")
+    if config.train.prefill_steps < 2:
+        raise ConfigError(f"train.prefill_steps = {config.train.prefill_steps} must be at least 2: a goal lies ahead")
+    for name in ("actor", "critic", "temperature"):
+        rate = getattr(agent, f"{name}_learning_rate")
+        if not 0.0 < rate < 1.0:
+            raise ConfigError(f"agent.{name}_learning_rate = {rate} must lie strictly between 0 and 1")
+
+
+def parse_mode(mode: str, path: str) -> tuple[str, int]:
+    """An acting mode as a kind ("mean", "sample", "best") and a number of candidates. Raises ConfigError."""
+    if mode in ("mean", "sample"):
+        return mode, 1
+    match = re.fullmatch(r"best_of_(\d+)", mode)
+    if not match or int(match[1]) < 2:
+        raise ConfigError(f"{path} = {mode!r} must be 'mean', 'sample' or 'best_of_K' with K >= 2")
+    return "best", int(match[1])
+
+
+def build(config: Config, spec: EnvSpec) -> Algorithm:
+    """CRL for an environment of these sizes. Raises ConfigError for settings it cannot run with."""
+    check(config)
+    agent_config, network = config.agent, config.network
+    energy = ENERGIES[agent_config.energy]
+    actor_adam = optax.adam(agent_config.actor_learning_rate)
+    critic_adam = optax.adam(agent_config.critic_learning_rate)
+    temperature_adam = optax.adam(agent_config.temperature_learning_rate)
+    target_entropy = -agent_config.entropy_coefficient * spec.action_size
+
+    def init(key: PRNGKeyArray) -> CRLAgent:
+        actor_key, phi_key, psi_key = jax.random.split(key, 3)
+        actor = Policy.init(actor_key, spec.state_size, spec.goal_size, spec.action_size, network)
+        critic = Critic(
+            phi=Encoder.init(phi_key, spec.state_size + spec.action_size, network),
+            psi=Encoder.init(psi_key, spec.goal_size, network),
+        )
+        log_temperature = jnp.zeros(())
+        return CRLAgent(
+            actor,
+            critic,
+            log_temperature,
+            actor_adam.init(actor),  # pyright: ignore[reportArgumentType]  (a module is a pytree)
+            critic_adam.init(critic),
+            temperature_adam.init(log_temperature),
+        )
+
+    def update(agent: CRLAgent, batch: Batch, key: PRNGKeyArray) -> tuple[CRLAgent, Metrics]:
+        """One step of actor, temperature and critic, in this order, all from the old parameters (fact sheet 1.4)."""
+        # psi(g) serves both losses: the actor sees it as a constant, the critic's gradient returns through `pull_psi`.
+        psi, pull_psi = jax.vjp(lambda net: net(batch.goal), agent.critic.psi)
+
+        (actor_loss, entropy), actor_grads = jax.value_and_grad(actor_loss_fn, has_aux=True)(
+            agent.actor, agent.critic.phi, psi, agent.log_temperature, batch, key
+        )
+        temperature_loss, temperature_grad = jax.value_and_grad(temperature_loss_fn)(
+            agent.log_temperature, entropy, target_entropy
+        )
+        (critic_loss, logit_metrics), (phi_grads, psi_cotangent) = jax.value_and_grad(
+            critic_loss_fn, argnums=(0, 1), has_aux=True
+        )(agent.critic.phi, psi, batch)
+        critic_grads = Critic(phi_grads, pull_psi(psi_cotangent)[0])
+
+        actor, actor_opt = step(actor_adam, agent.actor, agent.actor_opt, actor_grads)
+        critic, critic_opt = step(critic_adam, agent.critic, agent.critic_opt, critic_grads)
+        log_temperature, temperature_opt = step(
+            temperature_adam, agent.log_temperature, agent.temperature_opt, temperature_grad
+        )
+        metrics = {
+            "critic_loss": critic_loss,
+            "actor_loss": actor_loss,
+            "temperature_loss": temperature_loss,
+            "temperature": jnp.exp(agent.log_temperature),
+            "entropy": entropy,
+            "actor_grad_norm": optax.global_norm(actor_grads),
+            "phi_grad_norm": optax.global_norm(critic_grads.phi),
+            "psi_grad_norm": optax.global_norm(critic_grads.psi),
+            **logit_metrics,
+        }
+        return CRLAgent(actor, critic, log_temperature, actor_opt, critic_opt, temperature_opt), metrics
+
+    def critic_loss_fn(phi_net: Encoder, psi: Array, batch: Batch) -> tuple[Array, Metrics]:
+        logits = energy.pairwise(encode(phi_net, batch.state, batch.action), psi)
+        return contrastive_loss(agent_config, logits), {}
+
+    def actor_loss_fn(
+        actor: Policy, phi_net: Encoder, psi: Array, log_temperature: Array, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[Array, Array]:
+        action, log_prob = policy.sample_with_log_prob(actor(batch.state, batch.goal), key)
+        value = energy.paired(encode(phi_net, batch.state, action), psi)
+        return jnp.mean(jnp.exp(log_temperature) * log_prob - value), -jnp.mean(log_prob)
+
+    def act(agent: CRLAgent, state: Array, goal: Array, key: PRNGKeyArray, mode: str) -> Array:
+        kind, candidates = parse_mode(mode, "mode")
+        gaussian = agent.actor(state, goal)
+        if kind == "mean":
+            return policy.mode(gaussian)
+        if kind == "sample":
+            return policy.sample(gaussian, key)
+        keys = jax.random.split(key, candidates)
+        actions = jax.vmap(lambda k: policy.sample(gaussian, k))(keys)
+        values = jax.vmap(lambda a: value(agent, state, a, goal))(actions)
+        best = jnp.argmax(values, axis=0)
+        return jnp.take_along_axis(actions, best[None, :, None], axis=0)[0]
+
+    def draw(key: PRNGKeyArray, replay: buffer.Replay, shape: tuple[int, ...]) -> hindsight.Pairs:
+        return hindsight.sample_pairs(
+            key, replay, shape, agent_config.discount, agent_config.goal_sampling, agent_config.window_length
+        )
+
+    def relabel(replay: buffer.Replay, pairs: hindsight.Pairs) -> Batch:
+        """The goal of a pair is the goal part of the future state: what the agent did achieve."""
+        future = buffer.gather(replay, "state", pairs.future, pairs.env)
+        return Batch(
+            state=buffer.gather(replay, "state", pairs.time, pairs.env),
+            action=buffer.gather(replay, "action", pairs.time, pairs.env),
+            goal=future[..., np.array(spec.goal_indices)],
+        )
+
+    def diagnose(agent: CRLAgent, batch: Batch) -> Metrics:
+        phi = encode(agent.critic.phi, batch.state, batch.action)
+        psi = agent.critic.psi(batch.goal)
+        return logit_diagnostics(energy.pairwise(phi, psi)) | representation_diagnostics(phi, psi)
+
+    def value(agent: CRLAgent, state: Array, action: Array, goal: Array) -> Array:
+        return energy.paired(encode(agent.critic.phi, state, action), agent.critic.psi(goal))
+
+    probes = Probes(
+        value=value,
+        embed_state_action=lambda agent, state, action: encode(agent.critic.phi, state, action),
+        embed_goal=lambda agent, goal: agent.critic.psi(goal),
+    )
+    return Algorithm(("state", "action"), init, act, draw, relabel, update, diagnose, probes)
+
+
+def encode(phi: Encoder, state: Float[Array, "B S"], action: Float[Array, "B A"]) -> Float[Array, "B R"]:
+    """phi(s, a)."""
+    return phi(jnp.concatenate([state, action], axis=-1))
+
+
+def contrastive_loss(config: AgentConfig, logits: Float[Array, "B B"]) -> Float[Array, ""]:
+    """The chosen loss with its logsumexp penalty."""
+    penalty = logsumexp_penalty(logits, PENALTY_AXES[config.loss])
+    return LOSSES[config.loss](logits) + config.logsumexp_penalty * penalty
+
+
+def temperature_loss_fn(log_temperature: Array, entropy: Array, target_entropy: float) -> Array:
+    """exp(log alpha) (H - H_target): the temperature falls while the policy is more random than asked."""
+    return jnp.exp(log_temperature) * jax.lax.stop_gradient(entropy - target_entropy)
+
+
+def step(optimiser: optax.GradientTransformation, params, opt_state, grads):
+    """One optimiser step: (params, state) after it."""
+    updates, opt_state = optimiser.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state

@@ -1,0 +1,150 @@
+"""Checkpoints of a run's whole state: Orbax for the arrays, a manifest of digests, one atomic rename.
+
+    checkpoints/0000000120/arrays/...     written by Orbax
+    checkpoints/0000000120/manifest.json  counters, score, and a digest of every file: written last
+
+A folder with a manifest whose digests agree is whole; anything else is damaged and is passed over, aloud.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+MANIFEST = "manifest.json"
+
+
+class CheckpointError(RuntimeError):
+    """No usable checkpoint, or one that does not fit the run."""
+
+
+def save(folder: Path, step: int, state: Any, info: dict[str, Any], *, score: float, keep: int) -> Path:
+    """Write `state` (a pytree of arrays) and `info` (JSON) as checkpoint `step`; prune the older ones.
+
+    The newest `keep` checkpoints and the one with the highest score stay. A checkpoint of the same step is replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final, draft = folder / f"{step:010d}", folder / f"draft-{step:010d}"
+    shutil.rmtree(draft, ignore_errors=True)
+    names, leaves = _flatten(state)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(draft / "arrays", dict(zip(names, leaves, strict=True)))
+    files = {str(path.relative_to(draft)): _digest(path) for path in sorted(draft.rglob("*")) if path.is_file()}
+    manifest = {"step": step, "score": score, "info": info, "files": files}
+    with open(draft / MANIFEST, "w") as file:
+        json.dump(manifest, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    if final.exists():
+        shutil.rmtree(final)
+    draft.rename(final)
+    _sync(folder)
+    _prune(folder, keep)
+    return final
+
+
+def steps(folder: Path) -> list[int]:
+    """Steps of all checkpoints, damaged ones included, in rising order."""
+    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
+
+
+def newest(folder: Path, warn: Callable[[str], None]) -> int:
+    """The newest whole checkpoint's step; damaged newer ones are reported to `warn`.
+
+    Raises:
+        CheckpointError: when there is none.
+    """
+    for step in reversed(steps(folder)):
+        problem = damage(folder, step)
+        if problem is None:
+            return step
+        warn(f"checkpoint {step} is damaged ({problem}); trying the one before it")
+    raise CheckpointError(f"no usable checkpoint in {folder}")
+
+
+def best(folder: Path) -> int:
+    """The step of the whole checkpoint with the highest score; the newest of equals. Raises CheckpointError."""
+    whole = [step for step in steps(folder) if damage(folder, step) is None]
+    if not whole:
+        raise CheckpointError(f"no usable checkpoint in {folder}")
+    return max(whole, key=lambda step: (_manifest(folder, step)["score"], step))
+
+
+def damage(folder: Path, step: int) -> str | None:
+    """What is wrong with a checkpoint, or None when every file is as it was written."""
+    path = folder / f"{step:010d}"
+    try:
+        files = _manifest(folder, step)["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{MANIFEST} is missing or unreadable"
+    for name, digest in files.items():
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if _digest(path / name) != digest:
+            return f"{name} has changed"
+    return None
+
+
+def restore(folder: Path, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
+    """The state of a checkpoint, with the structure, shapes and kinds of array of `like`, and its `info`.
+
+    Raises:
+        CheckpointError: when names, shapes or dtypes differ from those of `like`.
+    """
+    names, leaves = _flatten(like)
+    # Restored as numpy, which keeps the simulators' float64; whatever `like` has on a device is put back there.
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        path = folder / f"{step:010d}" / "arrays"
+        stored = checkpointer.metadata(path).item_metadata
+        if set(stored) != set(names):
+            different = sorted(set(stored) ^ set(names))
+            raise CheckpointError(f"checkpoint {step} does not fit this run: it differs in {', '.join(different[:4])}")
+        as_numpy = dict.fromkeys(names, ocp.RestoreArgs(restore_type=np.ndarray))
+        found = checkpointer.restore(path, restore_args=as_numpy)
+    values = []
+    for name, leaf in zip(names, leaves, strict=True):
+        value = np.asarray(found[name])
+        if value.shape != leaf.shape or value.dtype != leaf.dtype:
+            raise CheckpointError(
+                f"checkpoint {step} does not fit this run: {name} is {value.dtype}{list(value.shape)}, "
+                f"expected {leaf.dtype}{list(leaf.shape)}"
+            )
+        values.append(jax.device_put(value, leaf.sharding) if isinstance(leaf, jax.Array) else value)
+    state = jax.tree.unflatten(jax.tree.structure(like), values)
+    return state, _manifest(folder, step)["info"]
+
+
+def _flatten(tree: Any) -> tuple[list[str], list[Any]]:
+    pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in pairs], [leaf for _, leaf in pairs]
+
+
+def _manifest(folder: Path, step: int) -> dict[str, Any]:
+    return json.loads((folder / f"{step:010d}" / MANIFEST).read_text())
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _prune(folder: Path, keep: int) -> None:
+    for leftover in folder.glob("draft-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    wanted = {*steps(folder)[-keep:], best(folder)} if steps(folder) else set()
+    for step in steps(folder):
+        if step not in wanted:
+            shutil.rmtree(folder / f"{step:010d}")

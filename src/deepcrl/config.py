@@ -1,0 +1,240 @@
+"""The configuration: frozen dataclasses, one `override`, JSON in and out. Nothing here imports jax.
+
+Every field changes the plan, the network, the data or the numbers; a field that changes nothing is a bug. Validation
+that needs only one field lives here; what ties several fields together lives in `plan.py`.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+AutoReset = Literal["fresh", "cached"]
+EnergyName = Literal["norm", "l2", "l1", "dot", "cosine"]
+LossName = Literal["forward", "backward", "symmetric", "binary", "flat"]
+GoalSampling = Literal["trajectory", "window"]
+Remat = Literal["none", "dots", "block"]
+Activation = Literal["swish", "relu"]
+
+
+class ConfigError(ValueError):
+    """A value that no run can be made from. The message names the field, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """What the agent acts in while it trains."""
+
+    name: str
+    """Training environment; `deepcrl list envs` prints them all."""
+    engine: str = "auto"
+    """Physics engine; "auto" takes the first one of the environment that this machine has."""
+    num_envs: int = 512
+    """Parallel environments N."""
+    episode_length: int | None = None
+    """Steps after which an episode is truncated; None takes the environment's own."""
+    auto_reset: AutoReset = "fresh"
+    """What follows the end of an episode: "fresh" draws a new start and goal; "cached" repeats each slot's first one
+    for the whole run, as the paper's code does."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The trunk of all networks: stem, residual blocks, head (paper, section 3)."""
+
+    depth: int = 4
+    """Dense layers inside residual blocks, for actor and critic alike; a multiple of the block size."""
+    width: int = 256
+    """Features of every hidden layer, for actor and critic alike."""
+    actor_depth: int | None = None
+    """Depth of the actor alone; None takes `depth`."""
+    critic_depth: int | None = None
+    """Depth of the two critic encoders alone; None takes `depth`."""
+    actor_width: int | None = None
+    """Width of the actor alone; None takes `width`."""
+    critic_width: int | None = None
+    """Width of the two critic encoders alone; None takes `width`."""
+    block_size: int = 4
+    """Dense layers per residual block."""
+    residual: bool = True
+    """Add each block's input to its output."""
+    layer_norm: bool = True
+    """Normalise after every Dense layer of stem and blocks."""
+    activation: Activation = "swish"
+    """Nonlinearity after every normalisation."""
+    representation_size: int = 64
+    """Size of the two critic embeddings."""
+    remat: Remat = "dots"
+    """What the backward pass recomputes: "none" stores all, "dots" stores matrix products only, "block" stores one
+    vector per block. Changes speed and memory, not values."""
+    unroll: int = 1
+    """Blocks per iteration of the scan over depth. Changes compile time and speed, not values."""
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What is learnt, and how the agent acts."""
+
+    algorithm: str
+    """Learning algorithm; `deepcrl list algorithms` prints them all."""
+    energy: EnergyName = "norm"
+    """Similarity of two embeddings; "norm" is the paper's negative L2 distance."""
+    loss: LossName = "forward"
+    """Contrastive loss; "forward" is the paper's InfoNCE over goals."""
+    logsumexp_penalty: float = 0.1
+    """Weight of the squared log-partition."""
+    discount: float = 0.99
+    """Gamma of the geometric distribution over future goals."""
+    goal_sampling: GoalSampling = "trajectory"
+    """Where futures are cut: "trajectory" at the trajectory's end; "window" also at a random window, as the paper's."""
+    window_length: int = 1000
+    """Steps per window; acts with goal_sampling "window" only."""
+    actor_learning_rate: float = 3e-4
+    critic_learning_rate: float = 3e-4
+    temperature_learning_rate: float = 3e-4
+    entropy_coefficient: float = 0.5
+    """Target entropy is minus this, times the action size."""
+    explore: str = "sample"
+    """Actions while collecting: "mean", "sample", or "best_of_K" (K samples ranked by the critic), K >= 2."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How much data, how much learning, in which portions."""
+
+    total_env_steps: int = 99_993_600
+    """Env steps of the whole run, prefill included; met exactly or refused."""
+    unroll_length: int = 62
+    """Env steps per environment and collection, T."""
+    prefill_steps: int = 1000
+    """Env steps per environment, at least, before the first update; whole collections."""
+    updates_per_env_steps: str = "800:31744"
+    """Gradient updates per env steps as an exact ratio; "800:31744" is the paper's, called 1:40 there."""
+    batch_size: int = 512
+    """Pairs per update, B."""
+    replay_capacity: int = 10_000
+    """Steps kept per environment."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Fresh episodes with the current policy, at even distances through the run (paper, appendix)."""
+
+    env: str | None = None
+    """Evaluation environment; None takes the training environment."""
+    num_evals: int = 100
+    """Evaluations after training has begun; one more, of the untrained policy, comes first."""
+    num_envs: int = 128
+    """Episodes per evaluation."""
+    mode: str = "mean"
+    """Actions while evaluating: "mean", "sample" or "best_of_K"."""
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Whole-state checkpoints, written after every evaluation and when a run is interrupted."""
+
+    keep: int = 2
+    """Newest checkpoints kept; the best one so far is kept besides."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run. From this alone it can be repeated."""
+
+    env: EnvConfig
+    agent: AgentConfig
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    seed: int = 0
+    """Decides every random number of the run."""
+
+
+def near_matches(name: str, known: typing.Iterable[str]) -> str:
+    """Text for an error message: the known names closest to `name`, or all of them when none is close."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
+def override(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Return `config` with dotted paths replaced, e.g. `{"network.depth": 64, "seed": 3}`.
+
+    Raises:
+        ConfigError: on an unknown path (naming near matches) or a value of the wrong type.
+    """
+    for path, value in changes.items():
+        config = _replace(config, path.split("."), value, path)
+    return config
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Nested plain dictionary, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(data: Mapping[str, Any]) -> Config:
+    """Inverse of `to_dict`. Raises ConfigError on unknown, missing or mistyped fields."""
+    return _build(Config, data, "config")
+
+
+def config_id(config: Config) -> str:
+    """Twelve hexadecimal digits that name this configuration: a hash of its canonical JSON."""
+    text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _replace(node: Any, path: list[str], value: Any, full_path: str) -> Any:
+    hints = typing.get_type_hints(type(node))
+    name = path[0]
+    if name not in hints:
+        raise ConfigError(f"unknown field {full_path!r}: {near_matches(name, hints)}")
+    if len(path) == 1:
+        new = _coerce(hints[name], value, full_path)
+    elif dataclasses.is_dataclass(hints[name]):
+        new = _replace(getattr(node, name), path[1:], value, full_path)
+    else:
+        raise ConfigError(f"unknown field {full_path!r}: {name} has no fields of its own")
+    return dataclasses.replace(node, **{name: new})
+
+
+def _build(cls: type, data: Any, path: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path} must be a mapping, not {data!r}")
+    hints = typing.get_type_hints(cls)
+    for name in data:
+        if name not in hints:
+            raise ConfigError(f"unknown field '{path}.{name}': {near_matches(name, hints)}")
+    required = {f.name for f in dataclasses.fields(cls) if _is_required(f)}
+    if missing := sorted(required - set(data)):
+        raise ConfigError(f"{path} lacks {', '.join(missing)}")
+    return cls(**{name: _coerce(hints[name], value, f"{path}.{name}") for name, value in data.items()})
+
+
+def _is_required(f: dataclasses.Field) -> bool:
+    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+
+
+def _coerce(hint: Any, value: Any, path: str) -> Any:
+    """Check `value` against a field's type; ints pass for floats, nothing else is converted."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return value if isinstance(value, hint) else _build(hint, value, path)
+    if typing.get_origin(hint) is Literal:
+        allowed = typing.get_args(hint)
+        if value not in allowed:
+            raise ConfigError(f"{path} = {value!r} is not one of {', '.join(map(repr, allowed))}")
+        return value
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if float in options and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if any(type(value) is option for option in options):
+        return value
+    names = " or ".join("None" if o is type(None) else o.__name__ for o in options)
+    raise ConfigError(f"{path} = {value!r} must be of type {names}")

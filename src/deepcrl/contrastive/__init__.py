@@ -1,0 +1,1 @@
+"""Contrastive learning: energies, losses, diagnostics. Arrays in, arrays out."""

@@ -1,0 +1,37 @@
+"""What a critic has learnt, measured on one batch. Every number is computed; none is a constant."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from deepcrl.contrastive.energy import squared_distances
+from deepcrl.types import Metrics
+
+
+def logit_diagnostics(logits: Float[Array, "B B"]) -> Metrics:
+    """InfoNCE accuracy, mean energies of positive and negative pairs, mean logsumexp over goals."""
+    size = logits.shape[0]
+    positives = jnp.diagonal(logits)
+    hits = jnp.argmax(logits, axis=1) == jnp.arange(size)
+    return {
+        "accuracy": jnp.mean(hits.astype(jnp.float32)),
+        "positive_energy": jnp.mean(positives),
+        "negative_energy": (jnp.sum(logits) - jnp.sum(positives)) / (size * (size - 1)),
+        "logsumexp": jnp.mean(jax.nn.logsumexp(logits, axis=1)),
+    }
+
+
+def representation_diagnostics(x: Float[Array, "B R"], y: Float[Array, "B R"]) -> Metrics:
+    """Alignment and uniformity on the unit sphere (Wang and Isola, 2020).
+
+    Alignment is the mean squared distance of positive pairs, 0 at best; uniformity is log mean exp(-2 |y_i - y_j|^2)
+    over distinct goals, 0 when all embeddings coincide and lower the more evenly they spread.
+    """
+    x = x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+    y = y / jnp.linalg.norm(y, axis=-1, keepdims=True)
+    size = y.shape[0]
+    exponents = jnp.where(jnp.eye(size, dtype=bool), -jnp.inf, -2.0 * squared_distances(y, y))
+    return {
+        "alignment": jnp.mean(jnp.sum(jnp.square(x - y), axis=-1)),
+        "uniformity": jax.nn.logsumexp(exponents) - jnp.log(size * (size - 1.0)),
+    }

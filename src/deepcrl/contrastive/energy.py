@@ -1,0 +1,67 @@
+"""Energies f(x, y): how much alike two embeddings are, per pair and for all pairs of a batch (fact sheet 1.2)."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+COSINE_EPS = 1e-6
+
+
+class Energy(NamedTuple):
+    """One similarity in its two forms; `pairwise(x, y)[i, j] == paired(x, y)` of row i and row j."""
+
+    paired: Callable[[Float[Array, "... R"], Float[Array, "... R"]], Float[Array, "..."]]
+    pairwise: Callable[[Float[Array, "B R"], Float[Array, "K R"]], Float[Array, "B K"]]
+
+
+def safe_sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Square root with zero, not infinite, gradient at zero; negative inputs count as zero."""
+    positive = x > 0.0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
+def squared_distances(x: Float[Array, "B R"], y: Float[Array, "K R"]) -> Float[Array, "B K"]:
+    """All squared L2 distances from one matrix product, |x|^2 + |y|^2 - 2 x.y, no [B, K, R] array.
+
+    Distances do not change when both sides are shifted alike; shifting by the mean of `y` first keeps the three terms
+    small, so that little is lost where they cancel.
+    """
+    centre = jax.lax.stop_gradient(jnp.mean(y, axis=0))
+    x, y = x - centre, y - centre
+    x_norms = jnp.sum(jnp.square(x), axis=-1)[:, None]
+    y_norms = jnp.sum(jnp.square(y), axis=-1)[None, :]
+    return jnp.maximum(x_norms + y_norms - 2.0 * (x @ y.T), 0.0)
+
+
+def _normalise(x: Float[Array, "... R"]) -> Float[Array, "... R"]:
+    return x / (safe_sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True)) + COSINE_EPS)
+
+
+def _l2_paired(x: Array, y: Array) -> Array:
+    return -jnp.sum(jnp.square(x - y), axis=-1)
+
+
+def _dot_paired(x: Array, y: Array) -> Array:
+    return jnp.sum(x * y, axis=-1)
+
+
+ENERGIES: dict[str, Energy] = {
+    # The paper's: negative, un-squared L2 distance.
+    "norm": Energy(
+        paired=lambda x, y: -safe_sqrt(-_l2_paired(x, y)),
+        pairwise=lambda x, y: -safe_sqrt(squared_distances(x, y)),
+    ),
+    "l2": Energy(paired=_l2_paired, pairwise=lambda x, y: -squared_distances(x, y)),
+    "l1": Energy(
+        paired=lambda x, y: -jnp.sum(jnp.abs(x - y), axis=-1),
+        pairwise=lambda x, y: -jnp.sum(jnp.abs(x[:, None, :] - y[None, :, :]), axis=-1),
+    ),
+    "dot": Energy(paired=_dot_paired, pairwise=lambda x, y: x @ y.T),
+    "cosine": Energy(
+        paired=lambda x, y: _dot_paired(_normalise(x), _normalise(y)),
+        pairwise=lambda x, y: _normalise(x) @ _normalise(y).T,
+    ),
+}

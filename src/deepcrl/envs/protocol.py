@@ -1,0 +1,106 @@
+"""The contract between environments and everything else.
+
+A `Task` (one instance, pure jnp) says what is asked of an agent; an `Engine` moves the physics; `vector.build` joins
+the two to an `Env`, a batch of N environments with automatic resets. Callers see only `Env`, and need to know of it
+only whether its step may be traced (`on_device`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt32
+
+Physics = dict[str, Shaped[Array, "..."]]
+"""The simulator's whole state, by name; tasks read "qpos" and "qvel"."""
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Sizes and rules that the learner needs to know."""
+
+    state_size: int
+    goal_size: int
+    goal_indices: tuple[int, ...]
+    """The achieved goal is `state[goal_indices]`, in metres."""
+    action_size: int
+    """Actions lie in [-1, 1]."""
+    episode_length: int
+    """Env steps after which an episode is truncated."""
+    success_radius: float
+    """Metres between achieved and commanded goal that count as success."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a map of the task shows, seen from above. Rows of the layout grow along +x, columns along +y."""
+
+    layout: tuple[str, ...] | None
+    """Maze as text ('#' wall, 'R' start, 'G' goal), or None for an open plane."""
+    cell_size: float
+    """Metres per cell; the centre of cell (i, j) is (i, j) * cell_size."""
+
+
+class Task(NamedTuple):
+    """One goal-reaching task as pure functions of a single instance."""
+
+    spec: EnvSpec
+    scene: Scene
+    reset: Callable[[PRNGKeyArray], tuple[Physics, Float[Array, "G"]]]
+    """Key to a start and a commanded goal."""
+    observe: Callable[[Physics], Float[Array, "S"]]
+    """Physics to state, the goal not included."""
+    control: Callable[[Float[Array, "A"]], Float[Array, "C"]]
+    """Action in [-1, 1] to the simulator's control."""
+    terminated: Callable[[Physics], Bool[Array, ""]]
+    """Whether the episode fails here (a fall); success never ends an episode."""
+
+
+class Engine(NamedTuple):
+    """What moves the physics by one control step."""
+
+    on_device: bool
+    """True: `step` is jnp on one instance, to be vmapped. False: `step` is batched numpy on the host."""
+    start: Callable[[Physics], Physics]
+    """Add what the engine itself carries from step to step (solver warm starts) to a fresh start."""
+    step: Callable[..., Physics]
+    """(physics, control) to physics one control step later; on the host also `active` [N], rows worth stepping."""
+
+
+class EnvState(NamedTuple):
+    """N environments between two steps. Plain arrays throughout, so that saving them saves the environments."""
+
+    physics: Physics
+    state: Float[Array, "N S"]
+    achieved_goal: Float[Array, "N G"]
+    goal: Float[Array, "N G"]
+    next_state: Float[Array, "N S"]
+    """True state after the last step; differs from `state` where that step ended an episode."""
+    success: Bool[Array, "N"]
+    """Of the last step, as are the next three."""
+    distance: Float[Array, "N"]
+    """Metres from achieved to commanded goal."""
+    terminated: Bool[Array, "N"]
+    truncated: Bool[Array, "N"]
+    episode_id: Int[Array, "N"]
+    """Episodes begun in this slot before the present one."""
+    episode_step: Int[Array, "N"]
+    """Steps done in the present episode."""
+    key: UInt32[Array, "N 2"]
+    """Raw key data; with the episode id it decides every start and goal of its slot."""
+
+
+class Env(NamedTuple):
+    """A batch of environments. `step` resets what has ended: the state it returns always continues."""
+
+    spec: EnvSpec
+    scene: Scene
+    on_device: bool
+    reset: Callable[..., EnvState]
+    """(key, num_envs, options=None) to N fresh environments. `options` may give "qpos", "qvel" and "goal", each of one
+    instance or [N, ...], to start from; the resets that follow draw as usual."""
+    step: Callable[..., EnvState]
+    """(state, action [N, A]) to state; on the host also `active` [N]: environments whose results matter."""
+
+
+Options = Mapping[str, Any]

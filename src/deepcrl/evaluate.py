@@ -1,0 +1,105 @@
+"""Evaluation by the paper's protocol: fresh environments, one episode each, judged until its first end."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, PRNGKeyArray
+
+from deepcrl.algorithms.base import Agent, Algorithm
+from deepcrl.envs.protocol import Env, EnvState
+from deepcrl.types import Metrics
+
+
+class Episodes(NamedTuple):
+    """One episode of each of N environments, as numpy arrays; step t is the t-th after the reset."""
+
+    start: Float[np.ndarray, "N G"]
+    """Achieved goal at the reset."""
+    goal: Float[np.ndarray, "N G"]
+    achieved: Float[np.ndarray, "T N G"]
+    distance: Float[np.ndarray, "T N"]
+    """Metres to the goal."""
+    success: Bool[np.ndarray, "T N"]
+    alive: Bool[np.ndarray, "T N"]
+    """Whether the step belongs to the episode: true up to and including the first end."""
+
+
+Evaluate = Callable[[Agent, PRNGKeyArray], Episodes]
+
+
+def make_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> Evaluate:
+    """A function (agent, key) to `Episodes`, compiled once. Every step has its own key."""
+    make = _device_evaluate if env.on_device else _host_evaluate
+    return make(env, algorithm, mode, num_envs)
+
+
+def summarise(episodes: Episodes) -> Metrics:
+    """Means over episodes: steps at the goal, share that ever reached it, final distance in metres, length in steps."""
+    alive = episodes.alive
+    success = episodes.success & alive
+    lengths = alive.sum(axis=0)
+    final = episodes.distance[lengths - 1, np.arange(alive.shape[1])]
+    return {
+        "time_at_goal": float(success.sum(axis=0).mean()),
+        "success_any": float(success.any(axis=0).mean()),
+        "final_distance": float(final.mean()),
+        "episode_length": float(lengths.mean()),
+    }
+
+
+class _Step(NamedTuple):
+    achieved: jax.Array
+    distance: jax.Array
+    success: jax.Array
+    alive: jax.Array
+
+
+def _record(env: Env, after: EnvState, alive: jax.Array) -> _Step:
+    return _Step(after.next_state[:, np.array(env.spec.goal_indices)], after.distance, after.success, alive)
+
+
+def _device_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> Evaluate:
+    @jax.jit
+    def run(agent: Agent, key: PRNGKeyArray) -> tuple[EnvState, _Step]:
+        reset_key, act_key = jax.random.split(key)
+        first = env.reset(reset_key, num_envs)
+
+        def body(carry: tuple[EnvState, jax.Array], step_key: PRNGKeyArray):
+            state, alive = carry
+            after = env.step(state, algorithm.act(agent, state.state, state.goal, step_key, mode))
+            return (after, alive & ~(after.terminated | after.truncated)), _record(env, after, alive)
+
+        keys = jax.random.split(act_key, env.spec.episode_length)
+        _, steps = jax.lax.scan(body, (first, jnp.ones(num_envs, bool)), keys)
+        return first, steps
+
+    def evaluate(agent: Agent, key: PRNGKeyArray) -> Episodes:
+        first, steps = jax.tree.map(np.asarray, run(agent, key))
+        return Episodes(first.achieved_goal, first.goal, *steps)
+
+    return evaluate
+
+
+def _host_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> Evaluate:
+    act = jax.jit(
+        lambda agent, state, goal, key, index: algorithm.act(agent, state, goal, jax.random.fold_in(key, index), mode)
+    )
+
+    def evaluate(agent: Agent, key: PRNGKeyArray) -> Episodes:
+        reset_key, act_key = jax.random.split(key)
+        first = state = env.reset(reset_key, num_envs)
+        alive = np.ones(num_envs, bool)
+        steps = []
+        for index in range(env.spec.episode_length):
+            action = np.asarray(act(agent, state.state, state.goal, act_key, np.int32(index)))
+            state = env.step(state, action, alive)
+            steps.append(_record(env, state, alive))
+            alive = alive & ~(state.terminated | state.truncated)
+            if not alive.any():
+                break
+        return Episodes(first.achieved_goal, first.goal, *jax.tree.map(lambda *rows: np.stack(rows), *steps))
+
+    return evaluate

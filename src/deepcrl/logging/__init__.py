@@ -1,0 +1,1 @@
+"""Records of a run: metric rows on disk, progress on the terminal."""

@@ -1,0 +1,62 @@
+"""The machine a run happened on: versions, device, cores, source revision."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+PACKAGES = ("deepcrl", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "mujoco", "numpy")
+
+
+def describe() -> dict[str, Any]:
+    """A record for machine.json."""
+    devices = jax.devices()
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": usable_cores(),
+        "device": devices[0].device_kind,
+        "backend": jax.default_backend(),
+        "device_count": len(devices),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_revision": _git_revision(),
+    }
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_revision() -> str | None:
+    """Revision of the source tree that the package runs from; None when it is installed without one."""
+    source = Path(__file__).resolve().parent
+    if "site-packages" in source.parts:
+        return None
+    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,1 @@
+"""Replay ring and hindsight goals: indices first, rows gathered when an update needs them."""
