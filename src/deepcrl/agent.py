@@ -8,10 +8,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from deepcrl import checkpoint, train
+from deepcrl import checkpoint
 from deepcrl.config import Config, ConfigError, override
 from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes, make_evaluate, summarise
+from deepcrl.train import Program, build, init_state, load_config, make_envs, run_key
 from deepcrl.types import Metrics
 
 Which = Literal["latest", "best"]
@@ -49,20 +50,20 @@ def load_agent(run_dir: str | Path, which: Which | int = "latest", env: str | No
         CheckpointError: when no checkpoint can be used.
     """
     run_dir = Path(run_dir)
-    config = train.load_config(run_dir)
+    config = load_config(run_dir)
     if env is not None:
         config = override(config, {"evaluation.env": env})
-    program = train.build(config)
+    program = build(config)
     folder = run_dir / "checkpoints"
     step = _step(folder, which)
     # Only the agent is wanted, but the state is restored whole: its digests and shapes are then checked as well.
-    state, _ = checkpoint.restore(folder, step, train.init_state(program))
+    state, _ = checkpoint.restore(folder, step, init_state(program))
     return wrap(program, state.agent, program.plan.env_steps(step))
 
 
-def wrap(program: train.Program, agent: Any, env_steps: int) -> LoadedAgent:
+def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:
     """The functions of `LoadedAgent` around an agent pytree."""
-    algorithm, (_, env) = program.algorithm, train.make_envs(program.config)
+    algorithm, (_, env) = program.algorithm, make_envs(program.config)
     probes = algorithm.probes
     act_jit = jax.jit(algorithm.act, static_argnums=4)
 
@@ -87,7 +88,7 @@ def wrap(program: train.Program, agent: Any, env_steps: int) -> LoadedAgent:
         return call
 
     def episodes(num_episodes: int, *, mode: str = "mean", seed: int = 0) -> Episodes:
-        return make_evaluate(env, algorithm, mode, num_episodes)(agent, train.run_key(seed, OUTSIDE, 0))
+        return make_evaluate(env, algorithm, mode, num_episodes)(agent, run_key(seed, OUTSIDE, 0))
 
     return LoadedAgent(
         config=program.config,

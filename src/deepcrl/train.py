@@ -28,6 +28,7 @@ from deepcrl.envs.protocol import Env, EnvSpec, EnvState
 from deepcrl.evaluate import Evaluate, make_evaluate, summarise
 from deepcrl.logging import rows
 from deepcrl.logging.progress import Progress
+from deepcrl.nn.encoder import actor_depth, critic_depth
 from deepcrl.plan import Plan, plan
 from deepcrl.replay import buffer
 from deepcrl.types import Metrics
@@ -200,12 +201,26 @@ def load_config(run_dir: Path) -> Config:
     return config_lib.from_dict(data)
 
 
+def headline(program: Program, run_dir: Path) -> str:
+    """What is about to run, on what, and where to."""
+    config, the_plan, network = program.config, program.plan, program.config.network
+    engine = registry.resolve_engine(config.env.name, config.env.engine)
+    return (
+        f"{config.agent.algorithm} on {config.env.name} (engine {engine}, {config.env.num_envs} environments), "
+        f"learning on {jax.devices()[0].device_kind}\n"
+        f"actor depth {actor_depth(network)}, critic depth {critic_depth(network)}, batch {config.train.batch_size}; "
+        f"{the_plan.total_env_steps:,} env steps, {the_plan.total_updates:,} updates, "
+        f"{len(the_plan.eval_after)} evaluations; seed {config.seed}\nfolder {run_dir}"
+    )
+
+
 def _run(program: Program, run_dir: Path, state: TrainState, collections: int, wall_s: float) -> Result:
     """The loop, from `collections` finished ones to the end or to a signal."""
     the_plan, evals = program.plan, program.plan.eval_after
     evals_left = sum(count > collections for count in evals) + (collections == 0)
     progress = Progress(the_plan.total_env_steps, the_plan.env_steps(collections), evals_left)
     clock = _Clock(wall_s)
+    progress.say(headline(program, run_dir))
     with progress.running(), _stop_on_signal() as stop:
         if collections == 0:
             _evaluate_and_save(program, run_dir, state, 0, clock, progress)

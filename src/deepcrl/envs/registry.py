@@ -1,11 +1,12 @@
 """The one table of environments. Names are opaque keys; a new maze or task is one more row."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from deepcrl.config import AutoReset, ConfigError, near_matches
-from deepcrl.envs import point, vector
-from deepcrl.envs.layouts import LAYOUTS
+from deepcrl.envs import ant, point, vector
+from deepcrl.envs.layouts import LAYOUTS, Layout
+from deepcrl.envs.mujoco_engine import mujoco_engine
 from deepcrl.envs.protocol import Engine, Env, Task
 
 Builder = Callable[[int | None], tuple[Task, Engine]]
@@ -20,10 +21,22 @@ class Entry(NamedTuple):
     """Overrides of the configuration, by dotted path, that `preset` applies."""
 
 
-def _point(layout_name: str) -> Builder:
-    layout = LAYOUTS[layout_name]
-    return lambda episode_length: (point.point_task(layout, episode_length), point.point_engine(layout))
+class Maze(NamedTuple):
+    """One maze that several bodies run in: its name, its layout, and the layout with the fewer, farther goals."""
 
+    name: str
+    layout: Layout
+    eval_layout: Layout | None
+
+
+J_MAZE = Maze("j_maze", LAYOUTS["j"], None)
+PAPER_MAZES = (
+    Maze("u_maze", LAYOUTS["u"], LAYOUTS["u_eval"]),
+    Maze("u4_maze", LAYOUTS["u4"], LAYOUTS["u4_eval"]),
+    Maze("u5_maze", LAYOUTS["u5"], LAYOUTS["u5_eval"]),
+    Maze("big_maze", LAYOUTS["big"], LAYOUTS["big_eval"]),
+    Maze("hardest_maze", LAYOUTS["hardest"], None),
+)
 
 POINT_DEFAULTS: dict[str, Any] = {
     "env.num_envs": 128,
@@ -36,24 +49,53 @@ POINT_DEFAULTS: dict[str, Any] = {
     "train.total_env_steps": 640_000,
     "evaluation.num_evals": 20,
 }
+ANT_DEFAULTS: dict[str, Any] = {
+    "env.num_envs": 64,
+    "network.depth": 8,
+    "network.width": 256,
+    "train.batch_size": 256,
+    "train.unroll_length": 125,
+    "train.prefill_steps": 1000,
+    "train.updates_per_env_steps": "1:40",
+    "train.total_env_steps": 3_200_000,
+    "evaluation.num_evals": 32,
+}
 
 QUICKSTART = "point_j_maze"
 """What `deepcrl train` trains when no environment is named."""
 
 
-def _entries() -> dict[str, Entry]:
+def _point_engines(layout: Layout) -> dict[str, Builder]:
+    return {"jax": lambda episode_length: (point.point_task(layout, episode_length), point.point_engine(layout))}
+
+
+def _ant_engines(layout: Layout | None) -> dict[str, Builder]:
+    def on_mujoco(episode_length: int | None) -> tuple[Task, Engine]:
+        return ant.ant_task(layout, episode_length), mujoco_engine(ant.ant_model(layout), ant.SUBSTEPS)
+
+    return {"mujoco": on_mujoco}
+
+
+def _maze_entries(
+    body: str, mazes: Iterable[Maze], engines: Callable[[Layout], dict[str, Builder]], defaults: Mapping[str, Any]
+) -> dict[str, Entry]:
+    """Rows of one body in some mazes, each followed by its evaluation variant where it has one."""
     table = {}
-    for name in LAYOUTS:
-        maze, _, variant = name.partition("_")
-        suffix = f"_{variant}" if variant else ""
-        defaults = dict(POINT_DEFAULTS)
-        if f"{name}_eval" in LAYOUTS:
-            defaults["evaluation.env"] = f"point_{maze}_maze_eval"
-        table[f"point_{maze}_maze{suffix}"] = Entry({"jax": _point(name)}, defaults)
+    for maze in mazes:
+        name = f"{body}_{maze.name}"
+        if maze.eval_layout is None:
+            table[name] = Entry(engines(maze.layout), defaults)
+        else:
+            table[name] = Entry(engines(maze.layout), {**defaults, "evaluation.env": f"{name}_eval"})
+            table[f"{name}_eval"] = Entry(engines(maze.eval_layout), defaults)
     return table
 
 
-ENVIRONMENTS: dict[str, Entry] = _entries()
+ENVIRONMENTS: dict[str, Entry] = {
+    **_maze_entries("point", (J_MAZE, *PAPER_MAZES), _point_engines, POINT_DEFAULTS),
+    "ant": Entry(_ant_engines(None), ANT_DEFAULTS),
+    **_maze_entries("ant", PAPER_MAZES, _ant_engines, ANT_DEFAULTS),
+}
 
 
 def lookup(name: str, field: str = "env.name") -> Entry:

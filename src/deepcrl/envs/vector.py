@@ -62,11 +62,11 @@ def _finish(task: Task, auto_reset: AutoReset, before: EnvState, physics: Physic
     """
     spec = task.spec
     next_state = jax.vmap(task.observe)(physics)
-    achieved = next_state[:, np.array(spec.goal_indices)]
-    distance = jnp.linalg.norm(achieved - before.goal, axis=-1)
-    # A diverged simulation ends its episode here instead of poisoning the replay.
+    # A diverged simulation ends its episode here instead of poisoning the replay and the metrics.
     finite = jnp.all(jnp.isfinite(next_state), axis=-1)
     next_state = jnp.where(finite[:, None], next_state, before.state)
+    achieved = next_state[:, np.array(spec.goal_indices)]
+    distance = jnp.linalg.norm(achieved - before.goal, axis=-1)
     terminated = jax.vmap(task.terminated)(physics) | ~finite
     step = before.episode_step + 1
     truncated = (step >= spec.episode_length) & ~terminated

@@ -1,0 +1,119 @@
+"""A readable choice among many episodes: spread over the goals, successes and failures in their true proportion."""
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from deepcrl.envs.protocol import Scene
+from deepcrl.evaluate import Episodes
+
+
+class Behaviour(NamedTuple):
+    """One episode, cut at its first end."""
+
+    index: int
+    """Its column in `Episodes`."""
+    goal: Float[np.ndarray, "G"]
+    path: Float[np.ndarray, "T+1 G"]
+    """Achieved goals in metres; row 0 is the start."""
+    distance: Float[np.ndarray, "T"]
+    """Metres to the goal after every step."""
+    success: Bool[np.ndarray, "T"]
+
+    @property
+    def length(self) -> int:
+        """Env steps."""
+        return len(self.success)
+
+    @property
+    def time_at_goal(self) -> int:
+        """Env steps at the goal."""
+        return int(self.success.sum())
+
+    @property
+    def reached(self) -> bool:
+        return bool(self.success.any())
+
+
+def behaviour(episodes: Episodes, index: int) -> Behaviour:
+    """Episode `index` alone."""
+    length = int(episodes.alive[:, index].sum())
+    achieved = episodes.achieved[:length, index]
+    return Behaviour(
+        index=index,
+        goal=episodes.goal[index],
+        path=np.concatenate([episodes.start[None, index], achieved]),
+        distance=episodes.distance[:length, index],
+        success=episodes.success[:length, index],
+    )
+
+
+def choose(episodes: Episodes, count: int = 16) -> list[Behaviour]:
+    """At most `count` episodes, near goals first.
+
+    As many of them have failed as among all episodes, rounded, and at least one of each kind that occurs. Within a
+    kind every goal comes once before any comes twice; where goals are too many, they are taken at even ranks of
+    distance. The choice depends on nothing but the episodes.
+    """
+    every = [behaviour(episodes, index) for index in range(episodes.goal.shape[0])]
+    reached = [one for one in every if one.reached]
+    missed = [one for one in every if not one.reached]
+    count = min(count, len(every))
+    num_missed = round(count * len(missed) / max(len(every), 1))
+    if count >= 2 and reached and missed:
+        num_missed = min(max(num_missed, 1), count - 1)
+    return sorted(_spread(reached, count - num_missed) + _spread(missed, num_missed), key=_rank)
+
+
+def farthest_goal(scene: Scene, start: Float[np.ndarray, "G"], goals: Float[np.ndarray, "K G"]) -> int:
+    """Row of the goal with the longest way from `start`: over free cells in a maze, straight on an open plane.
+
+    The first two coordinates count; the first of equals is taken.
+    """
+    straight = np.linalg.norm(goals[:, :2] - start[:2], axis=-1)
+    if scene.layout is None:
+        return int(np.argmax(straight))
+    steps = _steps_from(scene.layout, _cell(scene, start))
+    ways = [steps.get(_cell(scene, goal), -1) for goal in goals]
+    return max(range(len(goals)), key=lambda k: (ways[k], round(float(straight[k]), 3), -k))
+
+
+def _rank(one: Behaviour) -> tuple:
+    """Order of display: by straight distance from the start, then goal by goal."""
+    return round(float(np.linalg.norm(one.goal - one.path[0])), 0), tuple(np.round(one.goal, 3).tolist()), one.index
+
+
+def _spread(episodes: list[Behaviour], count: int) -> list[Behaviour]:
+    by_goal: dict[tuple, list[Behaviour]] = {}
+    for one in sorted(episodes, key=_rank):
+        by_goal.setdefault(tuple(np.round(one.goal, 3).tolist()), []).append(one)
+    chosen: list[Behaviour] = []
+    turn = 0
+    while len(chosen) < count:
+        level = [group[turn] for group in by_goal.values() if turn < len(group)]
+        left = count - len(chosen)
+        if left < len(level):
+            level = [level[k] for k in np.linspace(0, len(level) - 1, left).round().astype(int)]
+        chosen += level
+        turn += 1
+    return chosen
+
+
+def _cell(scene: Scene, position: Float[np.ndarray, "G"]) -> tuple[int, int]:
+    i, j = np.round(np.asarray(position[:2]) / scene.cell_size).astype(int)
+    return int(i), int(j)
+
+
+def _steps_from(layout: tuple[str, ...], first: tuple[int, int]) -> dict[tuple[int, int], int]:
+    """Cells that can be reached, with the number of moves to them."""
+    steps, queue = {first: 0}, deque([first])
+    while queue:
+        i, j = queue.popleft()
+        for cell in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)):
+            inside = 0 <= cell[0] < len(layout) and 0 <= cell[1] < len(layout[cell[0]])
+            if inside and cell not in steps and layout[cell[0]][cell[1]] != "#":
+                steps[cell] = steps[i, j] + 1
+                queue.append(cell)
+    return steps

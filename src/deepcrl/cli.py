@@ -1,0 +1,284 @@
+"""The command line: deepcrl train | resume | evaluate | report | list | doctor.
+
+Flags of `train` are made from the configuration's dataclasses, with the named environment's settings as defaults. A
+mistake in the input ends in one line on stderr and exit code 2, before anything is compiled.
+"""
+
+import ast
+import dataclasses
+import inspect
+import json
+import sys
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import tyro
+
+from deepcrl import config as config_lib
+from deepcrl.config import Config, ConfigError, config_id, near_matches, override
+
+USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says more)
+
+  train      train an agent; with no options, the quickstart: a point maze, minutes on a laptop
+  resume     continue an interrupted run to the same numbers as an uninterrupted one
+  evaluate   fresh episodes with a trained agent
+  report     write a run's report.html again
+  list       environments and algorithms
+  doctor     what this machine has, and what is missing for the rest
+"""
+
+FLAG_NAMES = {
+    "env.name": "env",
+    "evaluation.env": "eval_env",
+    "evaluation.num_envs": "eval_envs",
+    "evaluation.mode": "eval_mode",
+    "checkpoint.keep": "keep_checkpoints",
+}
+"""Flags that are not simply the last part of a field's path."""
+
+INTERRUPTED = 3
+"""Exit code of a run that a signal ended with a checkpoint."""
+
+
+class Flag(NamedTuple):
+    """One leaf of the configuration as a command line flag."""
+
+    name: str
+    path: str
+    hint: Any
+    doc: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "train": _train,
+        "resume": _resume,
+        "evaluate": _evaluate,
+        "report": _report,
+        "list": _list,
+        "doctor": _doctor,
+    }
+    if not args or args[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if args else 2
+    if args[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("deepcrl"))
+        return 0
+    try:
+        if args[0] not in commands:
+            raise ConfigError(f"unknown command {args[0]!r}; {near_matches(args[0], commands)}")
+        return commands[args[0]](args[1:])
+    except (ConfigError, _run_errors()) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def config_flags() -> list[Flag]:
+    """Every leaf of `Config`, in order, with the docstring that follows it in the source."""
+    return list(_leaves(Config, ""))
+
+
+def parse_train(args: list[str]) -> tuple[Config, Path]:
+    """The configuration and run folder that `deepcrl train ARGS` asks for. Raises ConfigError."""
+    from deepcrl.envs.registry import QUICKSTART
+    from deepcrl.presets import preset
+
+    env = _early_env(args) or QUICKSTART
+    defaults = preset(env)
+    flags = config_flags()
+    fields = [
+        (flag.name, Annotated[flag.hint, tyro.conf.arg(help=flag.doc)], _lookup(defaults, flag.path)) for flag in flags
+    ]
+    out_help = "Run folder; must not exist. The default is a new one under runs/."
+    fields.append(("out", Annotated[Path | None, tyro.conf.arg(help=out_help)], None))
+    options = dataclasses.make_dataclass("TrainOptions", fields, frozen=True)
+    description = f"Train an agent. The defaults shown are those of {env}; --env changes them."
+    parsed = tyro.cli(options, prog="deepcrl train", description=description, args=args)
+    config = override(defaults, {flag.path: getattr(parsed, flag.name) for flag in flags})
+    return config, typing.cast(Any, parsed).out or _new_folder(config)
+
+
+def _train(args: list[str]) -> int:
+    config, out = parse_train(args)
+    from deepcrl.train import train
+
+    return _finish(train(config, out))
+
+
+def _resume(args: list[str]) -> int:
+    def options(run_dir: tyro.conf.Positional[Path], /) -> Path:
+        """Continue an interrupted run from its newest whole checkpoint.
+
+        Args:
+            run_dir: Folder of the run.
+        """
+        return run_dir
+
+    from deepcrl.train import resume
+
+    return _finish(resume(tyro.cli(options, prog="deepcrl resume", args=args)))
+
+
+def _evaluate(args: list[str]) -> int:
+    def options(
+        run_dir: tyro.conf.Positional[Path],
+        /,
+        env: str | None = None,
+        episodes: int = 128,
+        mode: str = "mean",
+        which: Literal["latest", "best"] = "latest",
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """Evaluate a trained agent on fresh episodes; prints one JSON object.
+
+        Args:
+            run_dir: Folder of the run.
+            env: Environment to evaluate in, instead of the run's own.
+            episodes: Number of episodes.
+            mode: Actions: "mean", "sample", or "best_of_K".
+            which: Checkpoint to load.
+            seed: Decides starts, goals and sampled actions.
+        """
+        from deepcrl.agent import evaluate
+
+        return evaluate(run_dir, env=env, num_episodes=episodes, mode=mode, which=which, seed=seed)
+
+    print(json.dumps(tyro.cli(options, prog="deepcrl evaluate", args=args)))
+    return 0
+
+
+def _report(args: list[str]) -> int:
+    def options(run_dir: tyro.conf.Positional[Path], /) -> Path:
+        """Write a run's report.html from what is in its folder.
+
+        Args:
+            run_dir: Folder of the run.
+        """
+        from deepcrl.report import report
+
+        return report(run_dir)
+
+    print(tyro.cli(options, prog="deepcrl report", args=args))
+    return 0
+
+
+def _list(args: list[str]) -> int:
+    def options(what: tyro.conf.Positional[Literal["envs", "algorithms"]] = "envs", /) -> str:
+        """Print what can be trained.
+
+        Args:
+            what: Environments or algorithms.
+        """
+        return what
+
+    if tyro.cli(options, prog="deepcrl list", args=args) == "algorithms":
+        from deepcrl.algorithms import ALGORITHMS
+
+        print("\n".join(sorted(ALGORITHMS)))
+        return 0
+    from deepcrl.envs.registry import ENVIRONMENTS, make_env
+
+    print(f"{'environment':<24}{'state':>6}{'goal':>6}{'action':>8}{'episode':>9}{'radius':>8}  engines")
+    for name, entry in sorted(ENVIRONMENTS.items()):
+        spec = make_env(name).spec
+        print(
+            f"{name:<24}{spec.state_size:>6}{spec.goal_size:>6}{spec.action_size:>8}{spec.episode_length:>9}"
+            f"{spec.success_radius:>8}  {', '.join(entry.engines)}"
+        )
+    return 0
+
+
+def _doctor(args: list[str]) -> int:
+    def options() -> None:
+        """Say what device, engines, cores and optional parts this machine has, and what is missing for the rest."""
+
+    tyro.cli(options, prog="deepcrl doctor", args=args)
+    from deepcrl import doctor
+
+    print(doctor.examine())
+    return 0
+
+
+def _finish(result: Any) -> int:
+    """Report on a run that has ended, and give its exit code."""
+    if not result.finished:
+        return INTERRUPTED
+    from deepcrl.report import report
+
+    last = result.rows[-1]
+    page = report(result.run_dir)
+    print(
+        f"eval/time_at_goal {last['eval/time_at_goal']:.2f}  eval/success_any {last['eval/success_any']:.3f}  "
+        f"eval/final_distance {last['eval/final_distance']:.2f} m  after {last['env_steps']:,} env steps, "
+        f"{last['gradient_steps']:,} updates, {last['wall_s']:.0f} s"
+    )
+    print(f"report: {page}")
+    return 0
+
+
+def _early_env(args: list[str]) -> str | None:
+    """The value of --env, needed before the other flags' defaults are known."""
+    for i, arg in enumerate(args):
+        if arg == "--env" and i + 1 < len(args):
+            return args[i + 1]
+        if arg.startswith("--env="):
+            return arg.partition("=")[2]
+    return None
+
+
+def _new_folder(config: Config) -> Path:
+    base = Path("runs") / f"{config.env.name}-{config_id(config)}"
+    candidate, count = base, 1
+    while candidate.exists():
+        count += 1
+        candidate = base.with_name(f"{base.name}-{count}")
+    return candidate
+
+
+def _leaves(cls: type, prefix: str) -> Iterator[Flag]:
+    hints, docs = typing.get_type_hints(cls), _field_docs(cls)
+    for field in dataclasses.fields(cls):
+        hint, path = hints[field.name], f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            yield from _leaves(hint, f"{path}.")
+        else:
+            yield Flag(FLAG_NAMES.get(path, field.name), path, hint, docs.get(field.name, ""))
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """The string below each field; the configuration documents itself in one place."""
+    tree = ast.parse(inspect.getsource(config_lib))
+    body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls.__name__).body
+    docs = {}
+    for field, after in zip(body, body[1:], strict=False):
+        is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_doc:
+            docs[field.target.id] = inspect.cleandoc(str(typing.cast(Any, after).value.value)).replace("\n", " ")
+    return docs
+
+
+def _lookup(config: Config, path: str) -> Any:
+    value: Any = config
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _run_errors() -> type[Exception]:
+    """The error of unusable checkpoints, imported only when an error is being told apart."""
+    from deepcrl.checkpoint import CheckpointError
+
+    return CheckpointError
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""What this machine offers to a run, in plain text."""
+
+import importlib.util
+import os
+import shutil
+
+from deepcrl import machine
+from deepcrl.envs.registry import ENVIRONMENTS
+
+MIN_FREE_GIB = 2.0
+"""Disk that the checkpoints of a default ant run fit in, with room to spare."""
+
+
+def examine() -> str:
+    """A few lines: device, cores, memory, engines, optional parts, and what to install for what is missing."""
+    found = machine.describe()
+    packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items() if version)
+    engines = {engine for entry in ENVIRONMENTS.values() for engine in entry.engines}
+    free_gib = shutil.disk_usage(os.getcwd()).free / 2**30
+    lines = [
+        f"device      {found['device_count']} x {found['device']} (JAX backend {found['backend']})",
+        f"processor   {found['processor']}, {found['cores']} usable cores",
+        f"memory      {_memory_gib():.1f} GiB",
+        f"disk        {free_gib:.1f} GiB free here" + ("" if free_gib > MIN_FREE_GIB else "  <- little for checkpoints"),
+        f"python      {found['python']} on {found['system']}",
+        f"packages    {packages}",
+        f"engines     {', '.join(sorted(engines))}: {len(ENVIRONMENTS)} environments (deepcrl list envs)",
+    ]
+    if found["backend"] == "cpu":
+        wanted = "an NVIDIA driver is here: pip install 'deepcrl[cuda]'" if shutil.which("nvidia-smi") else "none found"
+        lines.append(f"gpu         not used; {wanted}")
+    lines.extend(
+        f"optional    {name}: {'found' if importlib.util.find_spec(module) else 'missing'} ({purpose})"
+        for name, module, purpose in (("jax-cuda12", "jax_cuda12_plugin", "learning on NVIDIA GPUs"),)
+    )
+    return "\n".join(lines)
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -1,0 +1,196 @@
+"""The four-legged ant on an open plane or in a maze, built from scratch (fact sheet 4.1)."""
+
+import math
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from deepcrl.envs.layouts import Layout, cells, start_cell, wall_boxes
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
+
+if TYPE_CHECKING:
+    import mujoco
+
+CELL_SIZE = 4.0
+"""Metres per maze cell."""
+GOAL_DISTANCE = 10.0
+"""Metres from the origin to the goal on the open plane."""
+SUCCESS_RADIUS = 0.5
+HEALTHY_HEIGHT = (0.2, 1.0)
+"""Torso heights in metres outside of which the ant has fallen, or flown."""
+START_HEIGHT = 0.55
+START_JOINTS = (0.0, 1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 1.0)
+"""Hip and ankle of legs 1 to 4, in radians: the feet below the knees."""
+POSITION_NOISE = 0.1
+VELOCITY_NOISE = 0.1
+SUBSTEPS = 5
+TIME_STEP = 0.01
+
+LEG_SIDES = ((1, 1), (-1, 1), (-1, -1), (1, -1))
+"""Signs of x and y of legs 1 to 4."""
+ANKLE_AXES = ((-1, 1, 0), (1, 1, 0), (-1, 1, 0), (1, 1, 0))
+ANKLE_RANGES = ((30, 70), (-70, -30), (-70, -30), (30, 70))
+"""Degrees."""
+ACTUATED_LEGS = (4, 1, 2, 3)
+"""Actuators come hip then ankle, leg by leg in this order."""
+GEAR = 150.0
+DENSITY = 5.0
+LIMB_RADIUS = 0.08
+TORSO_RADIUS = 0.25
+SEGMENT = 0.2
+"""Metres along x and y from torso to hip and from hip to ankle; the foot is twice as far from the ankle."""
+
+_BODY_RGBA = (0.85, 0.55, 0.25, 1.0)
+_FOOT_RGBA = (0.35, 0.22, 0.12, 1.0)
+_GOAL_RGBA = (0.15, 0.75, 0.35, 0.5)
+_WALL_RGBA = (0.45, 0.52, 0.62, 1.0)
+
+
+def ant_task(layout: Layout | None, episode_length: int | None) -> Task:
+    """Bring the torso to the goal: 10 m away on the open plane, or the centre of a goal cell of a maze.
+
+    State [29]: torso position (3), quaternion (4), joint angles (8), then the velocities of all these (6 + 8), in
+    metres, radians and seconds. Action [8]: torques as fractions of the largest.
+    """
+    spec = EnvSpec(
+        state_size=29,
+        goal_size=2,
+        goal_indices=(0, 1),
+        action_size=8,
+        episode_length=episode_length or 1000,
+        success_radius=SUCCESS_RADIUS,
+    )
+    start = np.zeros(2) if layout is None else start_cell(layout) * CELL_SIZE
+    centre = jnp.asarray([*start, START_HEIGHT, 1.0, 0.0, 0.0, 0.0, *START_JOINTS], jnp.float32)
+
+    def reset(key: PRNGKeyArray) -> tuple[Physics, Float[Array, "2"]]:
+        position_key, velocity_key, goal_key = jax.random.split(key, 3)
+        noise = jax.random.uniform(position_key, centre.shape, minval=-POSITION_NOISE, maxval=POSITION_NOISE)
+        pose = centre + noise
+        quaternion = pose[3:7] / jnp.linalg.norm(pose[3:7])
+        velocity = VELOCITY_NOISE * jax.random.normal(velocity_key, (14,))
+        goal = _draw_goal(layout, goal_key)
+        # The last two coordinates are the goal marker's.
+        qpos = jnp.concatenate([pose[:3], quaternion, pose[7:], goal])
+        return {"qpos": qpos, "qvel": jnp.concatenate([velocity, jnp.zeros(2)])}, goal
+
+    def terminated(physics: Physics) -> Bool[Array, ""]:
+        height = physics["qpos"][2]
+        return (height < HEALTHY_HEIGHT[0]) | (height > HEALTHY_HEIGHT[1])
+
+    return Task(
+        spec=spec,
+        scene=Scene(layout, CELL_SIZE),
+        reset=reset,
+        observe=lambda physics: jnp.concatenate([physics["qpos"][:15], physics["qvel"][:14]]),
+        control=lambda action: action,
+        terminated=terminated,
+    )
+
+
+def _draw_goal(layout: Layout | None, key: PRNGKeyArray) -> Float[Array, "2"]:
+    if layout is None:
+        angle = jax.random.uniform(key, (), maxval=2 * math.pi)
+        return GOAL_DISTANCE * jnp.array([jnp.cos(angle), jnp.sin(angle)])
+    goals = jnp.asarray(cells(layout, "G") * CELL_SIZE, jnp.float32)
+    return goals[jax.random.randint(key, (), 0, goals.shape[0])]
+
+
+def ant_model(layout: Layout | None) -> "mujoco.MjModel":
+    """Compile the ant and its surroundings. Coordinates: ant (15 positions, 14 velocities), then goal marker x, y."""
+    import mujoco
+
+    spec = mujoco.MjSpec()
+    spec.modelname = "ant"
+    _set_options(mujoco, spec)
+    _add_surroundings(mujoco, spec, layout)
+    _add_ant(mujoco, spec, in_maze=layout is not None)
+    _add_marker(mujoco, spec, reach=20.0 if layout is None else 100.0)
+    return spec.compile()
+
+
+def _set_options(mujoco, spec: "mujoco.MjSpec") -> None:
+    spec.compiler.degree = True
+    spec.option.timestep = TIME_STEP
+    spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
+    spec.option.iterations = 1
+    spec.option.ls_iterations = 4
+    spec.option.disableflags = mujoco.mjtDisableBit.mjDSBL_EULERDAMP
+    geom = spec.default.geom
+    geom.density, geom.friction = DENSITY, (1.0, 0.5, 0.5)
+    # What may touch what is said geom by geom; by default nothing does.
+    geom.contype, geom.conaffinity = 0, 0
+
+
+def _add_surroundings(mujoco, spec: "mujoco.MjSpec", layout: Layout | None) -> None:
+    """Floor, light, sky and the maze's walls."""
+    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = (0.35, 0.35, 0.35), (0.45, 0.45, 0.45)
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = 1920, 1080
+    sky = dict(type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT)
+    spec.add_texture(name="sky", rgb1=(0.75, 0.83, 0.92), rgb2=(0.95, 0.96, 0.98), width=128, height=768, **sky)
+    checks = dict(type=mujoco.mjtTexture.mjTEXTURE_2D, builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER)
+    spec.add_texture(name="checks", rgb1=(0.86, 0.87, 0.88), rgb2=(0.79, 0.81, 0.83), width=256, height=256, **checks)
+    floor = spec.add_material(name="floor", texuniform=True, texrepeat=(1 / CELL_SIZE, 1 / CELL_SIZE), reflectance=0.05)
+    floor.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "checks"
+    world = spec.worldbody
+    world.add_light(type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=(0, 0, 40), dir=(0.3, 0.2, -1.0))
+    plane = mujoco.mjtGeom.mjGEOM_PLANE
+    world.add_geom(name="floor", type=plane, size=(100, 100, 1), material="floor", conaffinity=1)
+    for row, column, rows, columns in wall_boxes(layout or ()):
+        world.add_geom(
+            name=f"wall_{row}_{column}",
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=((row + (rows - 1) / 2) * CELL_SIZE, (column + (columns - 1) / 2) * CELL_SIZE, CELL_SIZE / 4),
+            size=(rows * CELL_SIZE / 2, columns * CELL_SIZE / 2, CELL_SIZE / 4),
+            contype=1,
+            conaffinity=1,
+            rgba=_WALL_RGBA,
+        )
+
+
+def _add_ant(mujoco, spec: "mujoco.MjSpec", in_maze: bool) -> None:
+    """Torso, legs and motors. Feet touch the floor; in a maze, torso, hips and feet also touch walls and each other."""
+    sphere, hinge = mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtJoint.mjJNT_HINGE
+    trunk_masks = {"contype": 0, "conaffinity": int(in_maze)}
+    foot_masks = {"contype": 1, "conaffinity": int(in_maze)}
+    motion = {"armature": 1.0, "damping": 1.0}
+
+    def add_limb(body, sides: tuple[int, int], length: float, **masks) -> None:
+        end = (length * sides[0], length * sides[1], 0)
+        capsule = {"type": mujoco.mjtGeom.mjGEOM_CAPSULE, "fromto": (0, 0, 0, *end), "size": (LIMB_RADIUS, 0, 0)}
+        body.add_geom(rgba=_BODY_RGBA, **capsule, **masks)
+
+    torso = spec.worldbody.add_body(name="torso", pos=(0, 0, 0.75))
+    torso.add_freejoint(name="root")
+    torso.add_geom(name="torso", type=sphere, size=(TORSO_RADIUS, 0, 0), rgba=_BODY_RGBA, **trunk_masks)
+    torso.add_camera(name="track", mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM, pos=(0, -6, 5), euler=(50, 0, 0))
+    for leg, sides in enumerate(LEG_SIDES, start=1):
+        joint_at = (SEGMENT * sides[0], SEGMENT * sides[1], 0)
+        add_limb(torso, sides, SEGMENT, **trunk_masks)
+        hip = torso.add_body(name=f"hip_{leg}", pos=joint_at)
+        hip.add_joint(name=f"hip_{leg}", type=hinge, axis=(0, 0, 1), range=(-30, 30), **motion)
+        add_limb(hip, sides, SEGMENT)
+        ankle = hip.add_body(name=f"ankle_{leg}", pos=joint_at)
+        axis, limits = ANKLE_AXES[leg - 1], ANKLE_RANGES[leg - 1]
+        ankle.add_joint(name=f"ankle_{leg}", type=hinge, axis=axis, range=limits, **motion)
+        add_limb(ankle, sides, 2 * SEGMENT)
+        foot_at = (2 * SEGMENT * sides[0], 2 * SEGMENT * sides[1], 0)
+        size = (LIMB_RADIUS, 0, 0)
+        ankle.add_geom(name=f"foot_{leg}", type=sphere, size=size, pos=foot_at, mass=0, rgba=_FOOT_RGBA, **foot_masks)
+    for name in (f"{joint}_{leg}" for leg in ACTUATED_LEGS for joint in ("hip", "ankle")):
+        motor = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT, ctrlrange=(-1, 1))
+        motor.gear[0] = GEAR
+        motor.set_to_motor()
+
+
+def _add_marker(mujoco, spec: "mujoco.MjSpec", reach: float) -> None:
+    """The goal as a ghost of the size of success; slides that nothing pushes hold it in place."""
+    target = spec.worldbody.add_body(name="target", pos=(0, 0, 0.01))
+    for name, axis in (("target_x", (1, 0, 0)), ("target_y", (0, 1, 0))):
+        target.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, range=(-reach, reach))
+    sphere = mujoco.mjtGeom.mjGEOM_SPHERE
+    target.add_geom(name="target", type=sphere, size=(SUCCESS_RADIUS, 0, 0), mass=1.0, rgba=_GOAL_RGBA)

@@ -1,0 +1,115 @@
+"""Native MuJoCo, batched: a pool of threads steps N environments, each thread in an MjData of its own.
+
+An environment lives in plain arrays (positions, velocities, solver warm start), never in an MjData, so those arrays
+alone decide what follows: results depend on neither the number of threads nor on what an MjData held before, and a
+resumed run goes on exactly.
+"""
+
+import functools
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float64
+
+from deepcrl.envs.protocol import Engine, Physics
+
+if TYPE_CHECKING:
+    import mujoco
+
+
+def mujoco_engine(model: "mujoco.MjModel", substeps: int, threads: int | None = None) -> Engine:
+    """An engine whose control step is `substeps` steps of `model`.
+
+    Args:
+        model: what to simulate. Its automatic reset of diverged states gets disabled: they come back as NaN.
+        substeps: simulator steps per control step.
+        threads: how many to use; None takes as many as this process has cores.
+    """
+    stepper = _Stepper(model, substeps, threads or _usable_cores())
+    return Engine(on_device=False, start=stepper.start, step=stepper.step)
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that live as long as the process, shared by all engines that want as many."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="mujoco")
+
+
+def _silence(mujoco) -> None:
+    """Send MuJoCo's warnings to Python's log instead of stderr and a file in the working directory.
+
+    All of them are about diverged rows, which end their episodes. A handler that somebody else has set stays.
+    """
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(logging.getLogger(__name__).debug)
+
+
+class _Stepper:
+    """The model, one MjData per thread, and how a row of numbers maps to MuJoCo's state."""
+
+    def __init__(self, model: "mujoco.MjModel", substeps: int, threads: int):
+        import mujoco
+
+        _silence(mujoco)
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        parts = mujoco.mjtState
+        # MuJoCo packs the parts into a row in this order. Time is written too, always 0, lest it pile up.
+        signature = parts.mjSTATE_TIME | parts.mjSTATE_QPOS | parts.mjSTATE_QVEL | parts.mjSTATE_WARMSTART
+        self._model, self._substeps, self._threads = model, substeps, threads
+        self._signature = int(signature | parts.mjSTATE_CTRL)
+        self._sizes = {"time": 1, "qpos": model.nq, "qvel": model.nv, "qacc_warmstart": model.nv, "ctrl": model.nu}
+        self._limit = mujoco.mjMAXVAL
+        self._mj_set, self._mj_step, self._mj_get = mujoco.mj_setState, mujoco.mj_step, mujoco.mj_getState
+        # At most `threads` tasks run at once, so there is always one left to take.
+        self._free = [mujoco.MjData(model) for _ in range(threads)]
+
+    def start(self, physics: Physics) -> Physics:
+        """"qpos" [N, nq] and "qvel" [N, nv] of fresh starts to double precision, and zeros as "qacc_warmstart"."""
+        qpos, qvel = np.array(physics["qpos"], np.float64), np.array(physics["qvel"], np.float64)
+        return {"qpos": qpos, "qvel": qvel, "qacc_warmstart": np.zeros_like(qvel)}
+
+    def step(
+        self, physics: Physics, control: Float[Array, "N C"], active: Bool[Array, "N"] | None = None
+    ) -> Physics:
+        """All rows one control step later; rows not `active` as they were. A diverged row is NaN throughout."""
+        num_envs = len(control)
+        rows = {"time": np.zeros((num_envs, 1)), **physics, "ctrl": control}
+        table = np.concatenate([np.asarray(rows[name], np.float64) for name in self._sizes], axis=1)
+        chosen = range(num_envs) if active is None else np.flatnonzero(active).tolist()
+        self._step_rows(table, chosen)
+        table[~(np.abs(table) <= self._limit).all(axis=1)] = np.nan
+        stops = np.cumsum(list(self._sizes.values()))
+        after = dict(zip(self._sizes, np.split(table, stops[:-1], axis=1)))
+        return {name: np.ascontiguousarray(after[name]) for name in physics}
+
+    def _step_rows(self, table: Float64[np.ndarray, "N _"], chosen: "range | list[int]") -> None:
+        """Step the chosen rows in place. Threads draw rows one by one: contacts make some rows far slower."""
+        queue = iter(chosen)
+        workers = min(self._threads, len(chosen))
+        if workers == 1:
+            return self._work(table, queue)
+        pool = _pool(self._threads)
+        for task in [pool.submit(self._work, table, queue) for _ in range(workers)]:
+            task.result()
+        return None
+
+    def _work(self, table: Float64[np.ndarray, "N _"], queue: Iterator[int]) -> None:
+        model, signature, substeps = self._model, self._signature, self._substeps
+        mj_set, mj_step, mj_get = self._mj_set, self._mj_step, self._mj_get
+        data = self._free.pop()
+        try:
+            for index in queue:
+                row = table[index]
+                mj_set(model, data, row, signature)
+                mj_step(model, data, substeps)  # without Python's lock
+                mj_get(model, data, row, signature)
+        finally:
+            self._free.append(data)

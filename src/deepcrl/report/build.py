@@ -1,0 +1,77 @@
+"""The report: read the run folder, look at the agent, set the page, replace report.html in one step."""
+
+import os
+from pathlib import Path
+
+from deepcrl import train
+from deepcrl.checkpoint import CheckpointError
+from deepcrl.config import Config, ConfigError
+from deepcrl.report import sections
+from deepcrl.report.html import Markup, page, tag
+from deepcrl.report.look import Look, look
+from deepcrl.report.record import Record, read
+
+FILE = "report.html"
+
+
+def report(run_dir: str | Path, *, num_episodes: int = 64, seed: int = 0) -> Path:
+    """Write `report.html` into a run folder and return its path. The same run gives the same bytes.
+
+    A run that has just started, was interrupted, or has lost its checkpoints gets a report as well, which says so.
+
+    Args:
+        num_episodes: fresh episodes of the latest agent to look at; some of them are drawn.
+        seed: of those episodes.
+
+    Raises:
+        ConfigError: when the folder holds no run, or `num_episodes` is less than 1.
+    """
+    if num_episodes < 1:
+        raise ConfigError(f"num_episodes = {num_episodes} must be at least 1")
+    record = read(Path(run_dir))
+    seen, problem = None, ""
+    try:
+        seen = look(record.run_dir, num_episodes, seed)
+    except (ConfigError, CheckpointError, OSError) as error:
+        problem = str(error)
+    return _replace(record.run_dir / FILE, compose(record, seen, problem))
+
+
+def compose(record: Record, seen: Look | None, problem: str) -> Markup:
+    """The page. `problem` says why nothing was seen of the agent, where that is so."""
+    length = seen.env.spec.episode_length if seen else _episode_length(record.config)
+    title = f"{record.config.env.name}, {sections.network_words(record.config)}, seed {record.config.seed} – deepcrl"
+    return page(
+        title,
+        sections.header(record),
+        tag(
+            "main",
+            sections.scores(record, length),
+            sections.behaviour_curves(record, length),
+            sections.episodes(seen, problem),
+            sections.values(seen),
+            sections.training_curves(record),
+            sections.time_spent(record),
+            sections.configuration(record.config),
+            sections.machine(record),
+            sections.reproduce(record),
+        ),
+    )
+
+
+def _episode_length(config: Config) -> int | None:
+    try:
+        return train.make_envs(config)[1].spec.episode_length
+    except ConfigError:
+        return config.env.episode_length
+
+
+def _replace(path: Path, content: str) -> Path:
+    """Write beside and rename, so that a reader meets the old page or the new one, never half of one."""
+    draft = path.with_name(f"{path.name}.draft")
+    with open(draft, "w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    return path

@@ -1,0 +1,199 @@
+"""Curves and bars as SVG, drawn by hand: no dependency, the same bytes every time, colours from the style sheet."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from deepcrl.report import text
+from deepcrl.report.html import Markup, join, svg, tag
+
+WIDTH, HEIGHT = 360.0, 196.0
+TOP, BOTTOM = 14.0, 24.0
+CHARACTER = 6.0
+"""Width of a character at the size of the labels, about."""
+LINE = 12.0
+"""Least distance between two labels."""
+MANY = 40
+"""Points of a curve above which they are not marked."""
+
+Points = Sequence[tuple[float, float | None]]
+
+
+class Series(NamedTuple):
+    """One curve; a missing value breaks the line."""
+
+    name: str
+    points: Points
+
+    @property
+    def values(self) -> list[float]:
+        return [y for _, y in self.points if y is not None]
+
+
+class Axis(NamedTuple):
+    """A scale from data to [0, 1] with its ticks."""
+
+    ticks: list[float]
+    place: Callable[[float], float]
+    logarithmic: bool = False
+
+
+def nice_step(span: float, count: int) -> float:
+    """A step of 1, 2, 2.5 or 5 times a power of ten that divides `span` into at most `count` parts."""
+    raw = max(span, 1e-12) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= raw * (1 - 1e-9))
+
+
+def linear_axis(low: float, high: float, count: int = 4) -> Axis:
+    """An axis that starts and ends at a tick."""
+    if high - low < 1e-9 * max(1.0, abs(high)):
+        margin = abs(high) * 0.1 or 1.0
+        low, high = low - margin, high + margin
+    step = nice_step(high - low, count)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = [k * step for k in range(first, last + 1)]
+    return Axis(ticks, lambda v: (v - ticks[0]) / (ticks[-1] - ticks[0]))
+
+
+def log_axis(low: float, high: float) -> Axis:
+    """An axis over whole decades; about four of them are marked."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    stride = math.ceil((last - first) / 4)
+    ticks = [10.0**k for k in range(first, last + 1, stride)]
+    return Axis(ticks, lambda v: (math.log10(v) - first) / (last - first), True)
+
+
+def value_axis(values: Sequence[float], zero: bool, top: float | None) -> Axis:
+    """Linear; logarithmic where positive values span more than two decades. `top` fixes the upper end."""
+    low, high = min(values), max(values)
+    if zero and low >= 0:
+        return linear_axis(0.0, top if top is not None else high)
+    if low > 0 and high / low > 100:
+        return log_axis(low, high)
+    return linear_axis(low, high)
+
+
+def line_chart(
+    series: Sequence[Series],
+    *,
+    label: str,
+    x_max: float,
+    show: Callable[[float], str] = text.number,
+    tick: Callable[[float], str] | None = None,
+    zero: bool = False,
+    top: float | None = None,
+    reference: tuple[float, str] | None = None,
+) -> Markup:
+    """Curves over env steps, labelled at their ends.
+
+    Args:
+        label: what the chart shows, for a reader who cannot see it.
+        x_max: right end of the horizontal axis, in env steps.
+        show: a value as text, for end labels and tooltips.
+        tick: a tick as text; by default by the distance of ticks.
+        zero: start the axis at zero if no value is negative.
+        top: upper end of the axis.
+        reference: a level to mark where it lies within the axis, with its label.
+    """
+    drawn = [one for one in series if one.values]
+    if not drawn:
+        return tag("p", "No finite value yet.", class_="note")
+    y_axis = value_axis([v for one in drawn for v in one.values], zero, top)
+    tick = tick or _tick_text(y_axis)
+    ends = [f"{one.name} {show(one.values[-1])}".strip() for one in drawn]
+    left = 10 + CHARACTER * max(len(tick(v)) for v in y_axis.ticks)
+    right = 12 + CHARACTER * max(9, *map(len, ends))
+
+    def across(x: float) -> float:
+        return left + x / max(x_max, 1.0) * (WIDTH - left - right)
+
+    def down(y: float) -> float:
+        return TOP + (1 - y_axis.place(y)) * (HEIGHT - TOP - BOTTOM)
+
+    parts = [_grid(down, y_axis, tick, left, right), _x_axis(across, x_max, right)]
+    if reference is not None and y_axis.ticks[0] <= reference[0] <= y_axis.ticks[-1]:
+        y = down(reference[0])
+        parts.append(tag("line", x1=left, x2=WIDTH - right, y1=y, y2=y, class_="reference"))
+        parts.append(tag("text", reference[1], x=left + 4, y=y - 4, class_="muted"))
+    places = _spread_labels([down(one.values[-1]) for one in drawn])
+    for index, one in enumerate(drawn):
+        parts.append(_curve(one, index, across, down, show))
+        parts.append(tag("text", ends[index], x=WIDTH - right + 8, y=places[index] + 4, class_=f"end s{index}"))
+    spoken = "; ".join(f"{end} at the last evaluation" for end in ends)
+    return svg(WIDTH, HEIGHT, f"{label} over env steps: {spoken}", *parts, class_="chart")
+
+
+def share_bar(shares: Sequence[tuple[str, float]], label: str) -> Markup:
+    """One bar, cut in proportion; the parts are named elsewhere, in the same order and colours."""
+    width, height = 720.0, 22.0
+    total = sum(value for _, value in shares) or 1.0
+    parts, left = [], 0.0
+    for index, (name, value) in enumerate(shares):
+        part = width * value / total
+        title = tag("title", f"{name}: {text.percent(value / total)}")
+        # A hairline of background parts the neighbours, so that colour is not the only difference.
+        parts.append(tag("rect", title, x=left, y=0, width=max(part - 1.5, 0.5), height=height, class_=f"fill s{index}"))
+        left += part
+    return svg(width, height, label, *parts, class_="bar")
+
+
+def _grid(down: Callable, axis: Axis, tick: Callable[[float], str], left: float, right: float) -> Markup:
+    parts = []
+    for value in axis.ticks:
+        y = down(value)
+        kind = "base" if value == axis.ticks[0] else "grid"
+        parts.append(tag("line", x1=left, x2=WIDTH - right, y1=y, y2=y, class_=kind))
+        parts.append(tag("text", tick(value), x=left - 6, y=y + 4, class_="tick", text_anchor="end"))
+    if axis.logarithmic:
+        parts.append(tag("text", "log scale", x=left + 4, y=TOP + 8, class_="muted"))
+    return join(parts)
+
+
+def _x_axis(across: Callable, x_max: float, right: float) -> Markup:
+    step = nice_step(max(x_max, 1.0), 4)
+    ticks = [k * step for k in range(math.floor(x_max / step + 1e-9) + 1)]
+    parts = [
+        tag("text", text.steps(x), x=across(x), y=HEIGHT - 8, class_="tick", text_anchor="middle")
+        for x in ticks
+    ]
+    return join([*parts, tag("text", "env steps", x=WIDTH - right + 8, y=HEIGHT - 8, class_="muted")])
+
+
+def _curve(one: Series, index: int, across: Callable, down: Callable, show: Callable[[float], str]) -> Markup:
+    pieces, drawing = [], False
+    for x, y in one.points:
+        if y is None:
+            drawing = False
+            continue
+        pieces.append(f"{'L' if drawing else 'M'}{across(x):.1f} {down(y):.1f}")
+        drawing = True
+    finite = [(x, y) for x, y in one.points if y is not None]
+    quiet = " quiet" if len(finite) > MANY else ""
+    dots = []
+    for x, y in finite:
+        title = tag("title", f"{one.name} {show(y)} at {x:,.0f} env steps".strip())
+        dots.append(tag("circle", title, cx=across(x), cy=down(y), r=2, class_=f"dot{quiet}"))
+    return tag("g", tag("path", d="".join(pieces), class_="line"), *dots, class_=f"s{index}")
+
+
+def _spread_labels(places: list[float]) -> list[float]:
+    """Move labels apart until none overlap, keeping their order."""
+    order = sorted(range(len(places)), key=lambda k: places[k])
+    moved = list(places)
+    for before, after in zip(order, order[1:]):
+        moved[after] = max(moved[after], moved[before] + LINE)
+    excess = max([0.0, *(moved[k] - (HEIGHT - BOTTOM) for k in order[-1:])])
+    return [place - excess for place in moved]
+
+
+def _tick_text(axis: Axis) -> Callable[[float], str]:
+    if axis.logarithmic:
+        return lambda v: f"{v:g}"
+    step = axis.ticks[1] - axis.ticks[0]
+    if max(map(abs, axis.ticks)) >= 1e4:
+        return lambda v: text.steps(v).replace("-", text.MINUS)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    if abs(step * 10**decimals - round(step * 10**decimals)) > 1e-6:
+        decimals += 1
+    return lambda v: text.number(0.0 if abs(v) < step / 2 else v, decimals)

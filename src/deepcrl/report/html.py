@@ -1,0 +1,86 @@
+"""HTML and SVG as strings. Whatever is not `Markup` is escaped, so nothing reaches a page unescaped by accident."""
+
+import html
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+
+VOID = frozenset({"meta", "br", "hr"})
+
+
+class Markup(str):
+    """Text that is markup already."""
+
+    __slots__ = ()
+
+
+def escape(text: object) -> Markup:
+    """Markup as it is; anything else as text."""
+    return text if isinstance(text, Markup) else Markup(html.escape(str(text)))
+
+
+def join(parts: Iterable[object], between: str = "") -> Markup:
+    return Markup(between.join(escape(part) for part in parts))
+
+
+def tag(name: str, /, *children: object, **attributes: object) -> Markup:
+    """An element. Attributes: `class_` and the like lose the trailing underscore, inner ones become hyphens, None
+    drops out; numbers are written short."""
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(_plain(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if name in VOID:
+        return Markup(f"<{name}{written}>")
+    return Markup(f"<{name}{written}>{join(children)}</{name}>")
+
+
+def svg(width: float, height: float, label: str, *children: object, class_: str | None = None) -> Markup:
+    """A picture with a description for those who cannot see it."""
+    box = f"0 0 {_plain(width)} {_plain(height)}"
+    return tag("svg", *children, viewBox=box, role="img", aria_label=label, class_=class_)
+
+
+def table(
+    head: Sequence[object],
+    rows: Iterable[Sequence[object]],
+    *,
+    caption: str,
+    numeric: Sequence[int] = (),
+    class_: str | None = None,
+) -> Markup:
+    """A table whose first column names the rows. `numeric` columns are set flush right."""
+
+    def cell(index: int, content: object, kind: str, scope: str | None = None) -> Markup:
+        return tag(kind, content, scope=scope, class_="num" if index in numeric else None)
+
+    body = [
+        tag("tr", *(cell(k, v, "td" if k else "th", None if k else "row") for k, v in enumerate(row))) for row in rows
+    ]
+    header = tag("thead", tag("tr", *(cell(k, title, "th", "col") for k, title in enumerate(head))))
+    inner = tag("table", tag("caption", caption, class_="hidden"), header, tag("tbody", *body), class_=class_)
+    # Wide tables scroll by themselves, also from the keyboard; the page never does.
+    return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=caption)
+
+
+def page(title: str, *content: object) -> Markup:
+    """A whole document. Its policy forbids it to load anything at all."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    style = Markup(files("deepcrl.report").joinpath("style.css").read_text(encoding="utf-8"))
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", Markup("\n" + style)),
+    )
+    return Markup("<!doctype html>\n" + tag("html", head, "\n", tag("body", *content), lang="en") + "\n")
+
+
+def _plain(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
