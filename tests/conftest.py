@@ -1,13 +1,41 @@
-"""Strictness for every test: the CPU, and shapes and types checked at each call of the three array rooms.
+"""Strictness for every test: the CPU, and shapes and types checked at each call of the array rooms.
 
-Warnings are errors (pyproject.toml). Implicit rank promotion raises in the rooms whose arrays have no free axes.
+Warnings are errors (pyproject.toml). The compiler optimises little, which halves the time of a suite that compiles a
+great deal and computes next to nothing; the fixture `optimised` undoes that where a test trains.
 """
 
 import os
+from collections.abc import Iterator
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
+import jax
+import pytest
 from jaxtyping import install_import_hook
 
 # Must come before the first import of these packages.
 install_import_hook(["deepcrl.nn", "deepcrl.contrastive", "deepcrl.replay"], "beartype.beartype")
+
+
+@pytest.fixture
+def optimised() -> Iterator[None]:
+    """Compile as a user's run does."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
+def exact_ranks() -> Iterator[None]:
+    """No implicit broadcasting between ranks: [B] against [B, B] raises instead of meaning rows or columns."""
+    with jax.numpy_rank_promotion("raise"):
+        yield
+
+
+@pytest.fixture
+def keys_used_once() -> Iterator[None]:
+    """A random key that is used twice raises."""
+    with jax.debug_key_reuse(True):
+        yield

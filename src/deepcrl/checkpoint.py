@@ -1,7 +1,7 @@
 """Checkpoints of a run's whole state: Orbax for the arrays, a manifest of digests, one atomic rename.
 
     checkpoints/0000000120/arrays/...     written by Orbax
-    checkpoints/0000000120/manifest.json  counters, score, and a digest of every file: written last
+    checkpoints/0000000120/manifest.json  counters, score, a digest of every file and one of itself: written last
 
 A folder with a manifest whose digests agree is whole; anything else is damaged and is passed over, aloud.
 """
@@ -35,11 +35,14 @@ def save(folder: Path, step: int, state: Any, info: dict[str, Any], *, score: fl
     shutil.rmtree(draft, ignore_errors=True)
     names, leaves = _flatten(state)
     with ocp.PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(draft / "arrays", dict(zip(names, leaves, strict=True)))
+        checkpointer.save(
+            (draft / "arrays").absolute(),  # Orbax refuses relative paths
+            dict(zip(names, leaves, strict=True)),
+        )
     files = {str(path.relative_to(draft)): _digest(path) for path in sorted(draft.rglob("*")) if path.is_file()}
     manifest = {"step": step, "score": score, "info": info, "files": files}
     with open(draft / MANIFEST, "w") as file:
-        json.dump(manifest, file, indent=1)
+        json.dump({**manifest, "seal": _seal(manifest)}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     if final.exists():
@@ -81,10 +84,13 @@ def damage(folder: Path, step: int) -> str | None:
     """What is wrong with a checkpoint, or None when every file is as it was written."""
     path = folder / f"{step:010d}"
     try:
-        files = _manifest(folder, step)["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest = _manifest(folder, step)
+        seal = manifest.pop("seal")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is missing or unreadable"
-    for name, digest in files.items():
+    if seal != _seal(manifest):
+        return f"{MANIFEST} has changed"
+    for name, digest in manifest["files"].items():
         if not (path / name).is_file():
             return f"{name} is missing"
         if _digest(path / name) != digest:
@@ -101,7 +107,7 @@ def restore(folder: Path, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
     names, leaves = _flatten(like)
     # Restored as numpy, which keeps the simulators' float64; whatever `like` has on a device is put back there.
     with ocp.PyTreeCheckpointer() as checkpointer:
-        path = folder / f"{step:010d}" / "arrays"
+        path = (folder / f"{step:010d}" / "arrays").absolute()
         stored = checkpointer.metadata(path).item_metadata
         if set(stored) != set(names):
             different = sorted(set(stored) ^ set(names))
@@ -128,6 +134,11 @@ def _flatten(tree: Any) -> tuple[list[str], list[Any]]:
 
 def _manifest(folder: Path, step: int) -> dict[str, Any]:
     return json.loads((folder / f"{step:010d}" / MANIFEST).read_text())
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    """Digest of the manifest's own content, its counters and score."""
+    return hashlib.blake2b(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _digest(path: Path) -> str:

@@ -187,7 +187,8 @@ def from_dict(data: Mapping[str, Any]) -> Config:
 
 def config_id(config: Config) -> str:
     """Twelve hexadecimal digits that name this configuration: a hash of its canonical JSON."""
-    text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"))
+    canonical = from_dict(to_dict(config))  # a float given as an int is a float
+    text = json.dumps(to_dict(canonical), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

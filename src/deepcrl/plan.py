@@ -40,10 +40,11 @@ class Plan:
         return max(0, collections - self.prefill_collections) * self.updates_per_collection
 
 
-def nearest_multiples(value: int, factor: int) -> str:
-    """The multiples of `factor` on both sides of `value`, as text for a message; never zero."""
-    low = value // factor * factor
-    return f"{low + factor:,}" if low == 0 else f"{low:,} and {low + factor:,}"
+def nearest_multiples(value: int, factor: int, least: int = 1) -> str:
+    """The multiples of `factor` on both sides of `value`, as text for a message; none below `least` times `factor`."""
+    low = value // factor
+    legal = [count for count in (low, low + 1) if count >= least] or [least]
+    return " and ".join(f"{count * factor:,}" for count in legal)
 
 
 def plan(config: Config) -> Plan:
@@ -56,26 +57,27 @@ def plan(config: Config) -> Plan:
     _check_counts(config)
     train, num_envs = config.train, config.env.num_envs
     per_collection = num_envs * train.unroll_length
+    prefill = math.ceil(train.prefill_steps / train.unroll_length)
+    evals = config.evaluation.num_evals
     if train.total_env_steps % per_collection:
         raise ConfigError(
             f"train.total_env_steps = {train.total_env_steps:,} is not a whole number of collections of "
             f"{per_collection:,} env steps ({num_envs} environments x {train.unroll_length} steps); "
-            f"nearest: {nearest_multiples(train.total_env_steps, per_collection)}"
+            f"nearest: {nearest_multiples(train.total_env_steps, per_collection, least=prefill + evals)}"
         )
     collections = train.total_env_steps // per_collection
-    prefill = math.ceil(train.prefill_steps / train.unroll_length)
     if prefill >= collections:
         raise ConfigError(
             f"train.total_env_steps = {train.total_env_steps:,} leaves nothing to train on after the prefill of "
-            f"{prefill * per_collection:,} env steps; at least {(prefill + 1) * per_collection:,}"
+            f"{prefill * per_collection:,} env steps; with {evals} evaluations at least "
+            f"{(prefill + evals) * per_collection:,}"
         )
     learning = collections - prefill
-    if not 1 <= config.evaluation.num_evals <= learning:
+    if evals > learning:
         raise ConfigError(
-            f"evaluation.num_evals = {config.evaluation.num_evals} must be between 1 and {learning}, "
+            f"evaluation.num_evals = {evals} must be between 1 and {learning}, "
             "the number of collections after the prefill"
         )
-    evals = config.evaluation.num_evals
     return Plan(
         collection_env_steps=per_collection,
         num_collections=collections,

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from reference import networks
-from reference.numeric import assert_close, central_differences, to64
 from scipy import stats
 
 from deepcrl.nn.dense import Dense, LayerNorm
+from reference import networks
+from reference.numeric import assert_close, central_differences, to64
 
 
 @pytest.mark.parametrize("fan_in", [3, 256])

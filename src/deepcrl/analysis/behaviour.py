@@ -1,6 +1,7 @@
 """A readable choice among many episodes: spread over the goals, successes and failures in their true proportion."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from deepcrl.evaluate import Episodes
 class Behaviour(NamedTuple):
     """One episode, cut at its first end."""
 
-    index: int
+    episode: int
     """Its column in `Episodes`."""
     goal: Float[np.ndarray, "G"]
     path: Float[np.ndarray, "T+1 G"]
@@ -42,12 +43,25 @@ def behaviour(episodes: Episodes, index: int) -> Behaviour:
     length = int(episodes.alive[:, index].sum())
     achieved = episodes.achieved[:length, index]
     return Behaviour(
-        index=index,
+        episode=index,
         goal=episodes.goal[index],
         path=np.concatenate([episodes.start[None, index], achieved]),
         distance=episodes.distance[:length, index],
         success=episodes.success[:length, index],
     )
+
+
+def all_behaviours(episodes: Episodes) -> list[Behaviour]:
+    """Every episode, in order."""
+    return [behaviour(episodes, index) for index in range(episodes.goal.shape[0])]
+
+
+def by_goal(episodes: Iterable[Behaviour]) -> dict[tuple[float, ...], list[Behaviour]]:
+    """Episodes grouped by their goal, to the millimetre, in the order in which goals first come."""
+    groups: dict[tuple[float, ...], list[Behaviour]] = {}
+    for one in episodes:
+        groups.setdefault(_key(one), []).append(one)
+    return groups
 
 
 def choose(episodes: Episodes, count: int = 16) -> list[Behaviour]:
@@ -57,7 +71,7 @@ def choose(episodes: Episodes, count: int = 16) -> list[Behaviour]:
     kind every goal comes once before any comes twice; where goals are too many, they are taken at even ranks of
     distance. The choice depends on nothing but the episodes.
     """
-    every = [behaviour(episodes, index) for index in range(episodes.goal.shape[0])]
+    every = all_behaviours(episodes)
     reached = [one for one in every if one.reached]
     missed = [one for one in every if not one.reached]
     count = min(count, len(every))
@@ -82,17 +96,19 @@ def farthest_goal(scene: Scene, start: Float[np.ndarray, "G"], goals: Float[np.n
 
 def _rank(one: Behaviour) -> tuple:
     """Order of display: by straight distance from the start, then goal by goal."""
-    return round(float(np.linalg.norm(one.goal - one.path[0])), 0), tuple(np.round(one.goal, 3).tolist()), one.index
+    return round(float(np.linalg.norm(one.goal - one.path[0])), 0), _key(one), one.episode
+
+
+def _key(one: Behaviour) -> tuple[float, ...]:
+    return tuple(np.round(one.goal.astype(float), 3).tolist())
 
 
 def _spread(episodes: list[Behaviour], count: int) -> list[Behaviour]:
-    by_goal: dict[tuple, list[Behaviour]] = {}
-    for one in sorted(episodes, key=_rank):
-        by_goal.setdefault(tuple(np.round(one.goal, 3).tolist()), []).append(one)
+    groups = by_goal(sorted(episodes, key=_rank))
     chosen: list[Behaviour] = []
     turn = 0
     while len(chosen) < count:
-        level = [group[turn] for group in by_goal.values() if turn < len(group)]
+        level = [group[turn] for group in groups.values() if turn < len(group)]
         left = count - len(chosen)
         if left < len(level):
             level = [level[k] for k in np.linspace(0, len(level) - 1, left).round().astype(int)]

@@ -4,8 +4,9 @@ import math
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from deepcrl.agent import LoadedAgent
 from deepcrl.config import ConfigError
@@ -43,7 +44,7 @@ class ValueMap(NamedTuple):
         return np.array([self.x_centres[i], self.y_centres[j]])
 
 
-def value_map(agent: LoadedAgent, goal: Float[Array, "G"], resolution: int = 50, seed: int = 0) -> ValueMap:
+def value_map(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int = 50, seed: int = 0) -> ValueMap:
     """The critic's value over the plane of the achieved goal, with the action that the policy itself would take.
 
     The first two coordinates of the achieved goal are set to every point of the grid; the rest of the state is that
@@ -60,7 +61,8 @@ def value_map(agent: LoadedAgent, goal: Float[Array, "G"], resolution: int = 50,
     if resolution < 1:
         raise ConfigError(f"resolution = {resolution} must be at least 1")
     goal = np.asarray(goal, np.float32)
-    fresh = jax.tree.map(np.asarray, agent.env.reset(jax.random.key(seed), SAMPLES))
+    reset = jax.jit(agent.env.reset, static_argnums=1) if agent.env.on_device else agent.env.reset
+    fresh = jax.tree.map(np.asarray, reset(jax.random.key(seed), SAMPLES))
     x, y = _edges(scene, np.concatenate([fresh.achieved_goal, fresh.goal, goal[None]])[:, :2], resolution)
     found = ValueMap(x, y, np.full((len(x) - 1, len(y) - 1), np.nan, np.float32), goal)
 
@@ -83,8 +85,9 @@ def _values(agent: LoadedAgent, states: Float[np.ndarray, "K S"], goal: Float[np
     padded = np.resize(states, (math.ceil(count / CHUNK) * CHUNK, states.shape[1]))
     values = []
     for first in range(0, len(padded), CHUNK):
-        rows = padded[first : first + CHUNK]
-        values.append(agent.value(rows, agent.act(rows, goal, mode="mean"), goal))
+        rows = jnp.asarray(padded[first : first + CHUNK])
+        action = jnp.asarray(agent.act(rows, goal, mode="mean"))
+        values.append(agent.value(rows, action, jnp.asarray(goal)))
     return np.concatenate(values)[:count]
 
 

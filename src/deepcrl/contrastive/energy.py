@@ -27,13 +27,14 @@ def squared_distances(x: Float[Array, "B R"], y: Float[Array, "K R"]) -> Float[A
     """All squared L2 distances from one matrix product, |x|^2 + |y|^2 - 2 x.y, no [B, K, R] array.
 
     Distances do not change when both sides are shifted alike; shifting by the mean of `y` first keeps the three terms
-    small, so that little is lost where they cancel.
+    small, so that little is lost where they cancel. The product is in full float32: a GPU's default, TF32, has ten bits.
     """
-    centre = jax.lax.stop_gradient(jnp.mean(y, axis=0))
+    centre = jax.lax.stop_gradient(jnp.mean(y, axis=0, keepdims=True))
     x, y = x - centre, y - centre
     x_norms = jnp.sum(jnp.square(x), axis=-1)[:, None]
     y_norms = jnp.sum(jnp.square(y), axis=-1)[None, :]
-    return jnp.maximum(x_norms + y_norms - 2.0 * (x @ y.T), 0.0)
+    products = jnp.matmul(x, y.T, precision="highest")
+    return jnp.maximum(x_norms + y_norms - 2.0 * products, 0.0)
 
 
 def _normalise(x: Float[Array, "... R"]) -> Float[Array, "... R"]:

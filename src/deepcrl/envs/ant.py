@@ -26,8 +26,11 @@ START_JOINTS = (0.0, 1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 1.0)
 """Hip and ankle of legs 1 to 4, in radians: the feet below the knees."""
 POSITION_NOISE = 0.1
 VELOCITY_NOISE = 0.1
-SUBSTEPS = 5
 TIME_STEP = 0.01
+"""Seconds per simulator step."""
+SUBSTEPS = 5
+SOLVER_ITERATIONS = 1
+LINE_SEARCH_ITERATIONS = 4
 
 LEG_SIDES = ((1, 1), (-1, 1), (-1, -1), (1, -1))
 """Signs of x and y of legs 1 to 4."""
@@ -117,8 +120,8 @@ def _set_options(mujoco, spec: "mujoco.MjSpec") -> None:
     spec.option.timestep = TIME_STEP
     spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
     spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
-    spec.option.iterations = 1
-    spec.option.ls_iterations = 4
+    spec.option.iterations = SOLVER_ITERATIONS
+    spec.option.ls_iterations = LINE_SEARCH_ITERATIONS
     spec.option.disableflags = mujoco.mjtDisableBit.mjDSBL_EULERDAMP
     geom = spec.default.geom
     geom.density, geom.friction = DENSITY, (1.0, 0.5, 0.5)
@@ -130,9 +133,9 @@ def _add_surroundings(mujoco, spec: "mujoco.MjSpec", layout: Layout | None) -> N
     """Floor, light, sky and the maze's walls."""
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = (0.35, 0.35, 0.35), (0.45, 0.45, 0.45)
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1920, 1080
-    sky = dict(type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT)
+    sky = {"type": mujoco.mjtTexture.mjTEXTURE_SKYBOX, "builtin": mujoco.mjtBuiltin.mjBUILTIN_GRADIENT}
     spec.add_texture(name="sky", rgb1=(0.75, 0.83, 0.92), rgb2=(0.95, 0.96, 0.98), width=128, height=768, **sky)
-    checks = dict(type=mujoco.mjtTexture.mjTEXTURE_2D, builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER)
+    checks = {"type": mujoco.mjtTexture.mjTEXTURE_2D, "builtin": mujoco.mjtBuiltin.mjBUILTIN_CHECKER}
     spec.add_texture(name="checks", rgb1=(0.86, 0.87, 0.88), rgb2=(0.79, 0.81, 0.83), width=256, height=256, **checks)
     floor = spec.add_material(name="floor", texuniform=True, texrepeat=(1 / CELL_SIZE, 1 / CELL_SIZE), reflectance=0.05)
     floor.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "checks"

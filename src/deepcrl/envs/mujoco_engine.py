@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def mujoco_engine(model: "mujoco.MjModel", substeps: int, threads: int | None = None) -> Engine:
-    """An engine whose control step is `substeps` steps of `model`.
+    """An engine whose control step is `substeps` steps of `model`. One caller at a time may step it.
 
     Args:
         model: what to simulate. Its automatic reset of diverged states gets disabled: they come back as NaN.
@@ -58,6 +58,8 @@ class _Stepper:
     def __init__(self, model: "mujoco.MjModel", substeps: int, threads: int):
         import mujoco
 
+        if model.na or model.nmocap or model.nuserdata or model.nplugin:
+            raise ValueError("a model with activations, mocap bodies, user data or plugins has more state than is kept")
         _silence(mujoco)
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         parts = mujoco.mjtState
@@ -68,17 +70,17 @@ class _Stepper:
         self._sizes = {"time": 1, "qpos": model.nq, "qvel": model.nv, "qacc_warmstart": model.nv, "ctrl": model.nu}
         self._limit = mujoco.mjMAXVAL
         self._mj_set, self._mj_step, self._mj_get = mujoco.mj_setState, mujoco.mj_step, mujoco.mj_getState
-        # At most `threads` tasks run at once, so there is always one left to take.
+        # One caller, at most `threads` tasks at once: there is always one left to take.
         self._free = [mujoco.MjData(model) for _ in range(threads)]
 
-    def start(self, physics: Physics) -> Physics:
-        """"qpos" [N, nq] and "qvel" [N, nv] of fresh starts to double precision, and zeros as "qacc_warmstart"."""
+    def start(self, physics: Physics) -> dict[str, Any]:
+        """Fresh starts, "qpos" [N, nq] and "qvel" [N, nv], in double precision, with zeros as "qacc_warmstart"."""
         qpos, qvel = np.array(physics["qpos"], np.float64), np.array(physics["qvel"], np.float64)
         return {"qpos": qpos, "qvel": qvel, "qacc_warmstart": np.zeros_like(qvel)}
 
     def step(
         self, physics: Physics, control: Float[Array, "N C"], active: Bool[Array, "N"] | None = None
-    ) -> Physics:
+    ) -> dict[str, Any]:
         """All rows one control step later; rows not `active` as they were. A diverged row is NaN throughout."""
         num_envs = len(control)
         rows = {"time": np.zeros((num_envs, 1)), **physics, "ctrl": control}

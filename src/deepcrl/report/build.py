@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from deepcrl import train
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.config import Config, ConfigError
-from deepcrl.report import sections
+from deepcrl.report import details, sections
 from deepcrl.report.html import Markup, page, tag
 from deepcrl.report.look import Look, look
 from deepcrl.report.record import Record, read
+from deepcrl.train import make_envs
 
 FILE = "report.html"
 
@@ -28,12 +28,13 @@ def report(run_dir: str | Path, *, num_episodes: int = 64, seed: int = 0) -> Pat
     """
     if num_episodes < 1:
         raise ConfigError(f"num_episodes = {num_episodes} must be at least 1")
-    record = read(Path(run_dir))
+    record = read(Path(run_dir).resolve())
     seen, problem = None, ""
     try:
         seen = look(record.run_dir, num_episodes, seed)
     except (ConfigError, CheckpointError, OSError) as error:
-        problem = str(error)
+        # The folder by its own name: a run that has moved gives the same page.
+        problem = str(error).replace(str(record.run_dir), record.run_dir.name)
     return _replace(record.run_dir / FILE, compose(record, seen, problem))
 
 
@@ -52,16 +53,16 @@ def compose(record: Record, seen: Look | None, problem: str) -> Markup:
             sections.values(seen),
             sections.training_curves(record),
             sections.time_spent(record),
-            sections.configuration(record.config),
-            sections.machine(record),
-            sections.reproduce(record),
+            details.configuration(record.config),
+            details.machine(record),
+            details.reproduce(record),
         ),
     )
 
 
 def _episode_length(config: Config) -> int | None:
     try:
-        return train.make_envs(config)[1].spec.episode_length
+        return make_envs(config)[1].spec.episode_length
     except ConfigError:
         return config.env.episode_length
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from deepcrl.report import text
@@ -11,6 +12,8 @@ WIDTH, HEIGHT = 360.0, 196.0
 TOP, BOTTOM = 14.0, 24.0
 CHARACTER = 6.0
 """Width of a character at the size of the labels, about."""
+WIDE_UNIT = 72.0
+"""Space to the right of a chart that the words "env steps" need beside the last tick."""
 LINE = 12.0
 """Least distance between two labels."""
 MANY = 40
@@ -64,11 +67,24 @@ def log_axis(low: float, high: float) -> Axis:
     return Axis(ticks, lambda v: (math.log10(v) - first) / (last - first), True)
 
 
+def tick_text(axis: Axis) -> Callable[[float], str]:
+    """Ticks as text, all with as many decimals as their distance needs."""
+    if axis.logarithmic:
+        return lambda v: f"{v:g}"
+    step = axis.ticks[1] - axis.ticks[0]
+    if max(map(abs, axis.ticks)) >= 1e4:
+        return lambda v: text.steps(v).replace("-", text.MINUS)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    if abs(step * 10**decimals - round(step * 10**decimals)) > 1e-6:
+        decimals += 1
+    return lambda v: text.number(0.0 if abs(v) < step / 2 else v, decimals)
+
+
 def value_axis(values: Sequence[float], zero: bool, top: float | None) -> Axis:
     """Linear; logarithmic where positive values span more than two decades. `top` fixes the upper end."""
     low, high = min(values), max(values)
     if zero and low >= 0:
-        return linear_axis(0.0, top if top is not None else high)
+        return linear_axis(0.0, top or high or 1.0)
     if low > 0 and high / low > 100:
         return log_axis(low, high)
     return linear_axis(low, high)
@@ -100,10 +116,10 @@ def line_chart(
     if not drawn:
         return tag("p", "No finite value yet.", class_="note")
     y_axis = value_axis([v for one in drawn for v in one.values], zero, top)
-    tick = tick or _tick_text(y_axis)
+    tick = tick or tick_text(y_axis)
     ends = [f"{one.name} {show(one.values[-1])}".strip() for one in drawn]
     left = 10 + CHARACTER * max(len(tick(v)) for v in y_axis.ticks)
-    right = 12 + CHARACTER * max(9, *map(len, ends))
+    right = max(WIDE_UNIT, 12 + CHARACTER * max(map(len, ends)))
 
     def across(x: float) -> float:
         return left + x / max(x_max, 1.0) * (WIDTH - left - right)
@@ -133,9 +149,11 @@ def share_bar(shares: Sequence[tuple[str, float]], label: str) -> Markup:
         part = width * value / total
         title = tag("title", f"{name}: {text.percent(value / total)}")
         # A hairline of background parts the neighbours, so that colour is not the only difference.
-        parts.append(tag("rect", title, x=left, y=0, width=max(part - 1.5, 0.5), height=height, class_=f"fill s{index}"))
+        parts.append(
+            tag("rect", title, x=left, y=0, width=max(part - 1.5, 0.5), height=height, class_=f"fill s{index}")
+        )
         left += part
-    return svg(width, height, label, *parts, class_="bar")
+    return svg(width, height, label, *parts, class_="bar", preserveAspectRatio="none")
 
 
 def _grid(down: Callable, axis: Axis, tick: Callable[[float], str], left: float, right: float) -> Markup:
@@ -153,11 +171,8 @@ def _grid(down: Callable, axis: Axis, tick: Callable[[float], str], left: float,
 def _x_axis(across: Callable, x_max: float, right: float) -> Markup:
     step = nice_step(max(x_max, 1.0), 4)
     ticks = [k * step for k in range(math.floor(x_max / step + 1e-9) + 1)]
-    parts = [
-        tag("text", text.steps(x), x=across(x), y=HEIGHT - 8, class_="tick", text_anchor="middle")
-        for x in ticks
-    ]
-    return join([*parts, tag("text", "env steps", x=WIDTH - right + 8, y=HEIGHT - 8, class_="muted")])
+    parts = [tag("text", text.steps(x), x=across(x), y=HEIGHT - 8, class_="tick", text_anchor="middle") for x in ticks]
+    return join([*parts, tag("text", "env steps", x=WIDTH - right + 18, y=HEIGHT - 8, class_="muted")])
 
 
 def _curve(one: Series, index: int, across: Callable, down: Callable, show: Callable[[float], str]) -> Markup:
@@ -181,19 +196,7 @@ def _spread_labels(places: list[float]) -> list[float]:
     """Move labels apart until none overlap, keeping their order."""
     order = sorted(range(len(places)), key=lambda k: places[k])
     moved = list(places)
-    for before, after in zip(order, order[1:]):
+    for before, after in pairwise(order):
         moved[after] = max(moved[after], moved[before] + LINE)
     excess = max([0.0, *(moved[k] - (HEIGHT - BOTTOM) for k in order[-1:])])
     return [place - excess for place in moved]
-
-
-def _tick_text(axis: Axis) -> Callable[[float], str]:
-    if axis.logarithmic:
-        return lambda v: f"{v:g}"
-    step = axis.ticks[1] - axis.ticks[0]
-    if max(map(abs, axis.ticks)) >= 1e4:
-        return lambda v: text.steps(v).replace("-", text.MINUS)
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    if abs(step * 10**decimals - round(step * 10**decimals)) > 1e-6:
-        decimals += 1
-    return lambda v: text.number(0.0 if abs(v) < step / 2 else v, decimals)

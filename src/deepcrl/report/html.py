@@ -35,10 +35,10 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
     return Markup(f"<{name}{written}>{join(children)}</{name}>")
 
 
-def svg(width: float, height: float, label: str, *children: object, class_: str | None = None) -> Markup:
+def svg(width: float, height: float, label: str, *children: object, **attributes: object) -> Markup:
     """A picture with a description for those who cannot see it."""
     box = f"0 0 {_plain(width)} {_plain(height)}"
-    return tag("svg", *children, viewBox=box, role="img", aria_label=label, class_=class_)
+    return tag("svg", *children, viewBox=box, role="img", aria_label=label, **attributes)
 
 
 def table(
@@ -61,6 +61,11 @@ def table(
     inner = tag("table", tag("caption", caption, class_="hidden"), header, tag("tbody", *body), class_=class_)
     # Wide tables scroll by themselves, also from the keyboard; the page never does.
     return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=caption)
+
+
+def section(title: str, about: object, *content: object) -> Markup:
+    """A heading, a sentence or two, and content."""
+    return tag("section", tag("h2", title), tag("p", about, class_="about") if about else "", *content)
 
 
 def page(title: str, *content: object) -> Markup:

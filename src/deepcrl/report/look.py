@@ -10,6 +10,9 @@ from deepcrl.config import ConfigError
 from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes, summarise
 
+DRAWN = 16
+"""Episodes drawn, at most."""
+
 
 class Look(NamedTuple):
     """Fresh episodes of the latest agent, and its critic's values for the farthest of their goals."""
@@ -37,7 +40,7 @@ def look(run_dir: Path, num_episodes: int, seed: int) -> Look:
     chosen, values, no_map = [], None, ""
     # Paths can be drawn from two coordinates on; a value map needs that goals mean positions.
     if spec.goal_size >= 2:
-        chosen = choose(episodes)
+        chosen = choose(episodes, DRAWN)
     try:
         check_planar(spec, scene)
         far = farthest_goal(scene, episodes.start[0], episodes.goal)

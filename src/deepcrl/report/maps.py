@@ -4,15 +4,16 @@ As in a layout's text, x grows downwards (rows) and y to the right (columns).
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from deepcrl.analysis import Behaviour, ValueMap
+from deepcrl.analysis import Behaviour, ValueMap, by_goal
 from deepcrl.envs.protocol import Scene
 from deepcrl.report import text
-from deepcrl.report.charts import linear_axis, nice_step
+from deepcrl.report.charts import linear_axis, nice_step, tick_text
 from deepcrl.report.html import Markup, join, svg, tag
 
 SIZE = 200.0
@@ -23,14 +24,19 @@ MARGIN = 26.0
 """Space for ticks beside a map without walls."""
 LEVELS = 64
 """Colours of a value map."""
+RIM = 0.3
+"""Part of a closed maze's outer walls that is shown, in cells."""
 NEAR = 0.5
 """Picture units below which two points of a path are drawn as one."""
 
 # viridis, every sixteenth part: even to the eye, in grey too, and for all common kinds of colour vision.
-VIRIDIS = (
-    "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "
-    "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725"
-).split()
+VIRIDIS = tuple(
+    bytes.fromhex(
+        "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c"
+        "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725"
+    )
+)
+"""Red, green, blue of one stop after the other."""
 
 
 class View(NamedTuple):
@@ -59,24 +65,31 @@ class View(NamedTuple):
 
 
 def make_view(scene: Scene, points: Float[np.ndarray, "K 2"], size: float) -> View:
-    """The whole maze, or on an open plane a square around all points."""
+    """The whole maze up to the rim of its outer walls, or on an open plane a square around all points."""
     if scene.layout is not None:
         rows, columns = len(scene.layout), max(map(len, scene.layout))
-        low = (-0.5 * scene.cell_size, -0.5 * scene.cell_size)
-        high = ((rows - 0.5) * scene.cell_size, (columns - 0.5) * scene.cell_size)
-        return View(scene, low, high, size / (max(rows, columns) * scene.cell_size), 0.0)
+        cut = 1 - RIM if _closed(scene.layout) else 0.0
+        low, high = (cut - 0.5) * scene.cell_size, [(n - 0.5 - cut) * scene.cell_size for n in (rows, columns)]
+        return View(scene, (low, low), (high[0], high[1]), size / (max(high) - low), 0.0)
     least, most = points.min(axis=0), points.max(axis=0)
     middle, half = (least + most) / 2, 0.55 * max(float((most - least).max()), 1e-3)
     low, high = middle - half, middle + half
     return View(scene, (low[0], low[1]), (high[0], high[1]), (size - MARGIN) / (2 * half), MARGIN)
 
 
-def behaviour_maps(scene: Scene, chosen: Sequence[Behaviour], radius: float) -> list[Markup]:
-    """One captioned figure per episode, all of the same extent. `radius` is that of success, in metres."""
+def behaviour_maps(
+    scene: Scene, chosen: Sequence[Behaviour], every: Sequence[Behaviour], radius: float
+) -> list[Markup]:
+    """One captioned figure per goal of the chosen episodes, all of the same extent.
+
+    The paths are those of `chosen`; the caption counts all episodes of that goal in `every`. `radius` is that of
+    success, in metres.
+    """
     goals = np.array([one.goal[:2] for one in chosen])
     points = np.concatenate([*(one.path[:, :2] for one in chosen), goals - radius, goals + radius])
     view = make_view(scene, points, SIZE)
-    return [_behaviour_map(view, one, radius) for one in chosen]
+    groups = by_goal(every)
+    return [_goal_map(view, drawn, groups[goal], radius) for goal, drawn in by_goal(chosen).items()]
 
 
 def value_figure(scene: Scene, found: ValueMap, start: Float[np.ndarray, "G"], radius: float) -> Markup:
@@ -91,49 +104,63 @@ def value_figure(scene: Scene, found: ValueMap, start: Float[np.ndarray, "G"], r
         f"Critic value over the plane for the goal at {_position(found.goal)}: from {text.number(low)} to "
         f"{text.number(high)}, highest at {_position(found.best)}"
     )
-    return svg(
-        bar_left + 72,
-        view.height + 12,
-        label,
+    inner = tag(
+        "svg",
         _heat(view, found, low, high),
         _ground(view),
         _spot(view, start, "start on-map"),
         _goal(view, found.goal, radius, "goal on-map"),
-        _colour_bar(bar_left, view.height, low, high),
-        class_="map large",
+        width=view.width,
+        height=view.height,
+        class_="map",
     )
+    return svg(bar_left + 60, view.height, label, inner, _colour_bar(bar_left, view.height, low, high), class_="large")
 
 
 def colour(share: float) -> str:
     """Colour of the value map at `share` of its range, 0 to 1."""
-    place = min(max(share, 0.0), 1.0) * (len(VIRIDIS) - 1)
-    k = min(int(place), len(VIRIDIS) - 2)
-    ends = [[int(VIRIDIS[n][c : c + 2], 16) for c in (0, 2, 4)] for n in (k, k + 1)]
-    return "#" + "".join(f"{round(a + (b - a) * (place - k)):02x}" for a, b in zip(*ends))
+    stops = [VIRIDIS[k : k + 3] for k in range(0, len(VIRIDIS), 3)]
+    place = min(max(share, 0.0), 1.0) * (len(stops) - 1)
+    k = min(int(place), len(stops) - 2)
+    return "#" + "".join(f"{round(a + (b - a) * (place - k)):02x}" for a, b in zip(stops[k], stops[k + 1]))
 
 
-def _behaviour_map(view: View, one: Behaviour, radius: float) -> Markup:
-    goal = _position(one.goal)
-    if one.reached:
-        first = int(np.argmax(one.success)) + 1
-        verdict, mark = "reached", "●"
-        detail = f"after {first} steps; {one.time_at_goal} of {one.length} at the goal"
-    else:
-        verdict, mark = "missed", "×"
-        detail = f"ended {text.metres(float(one.distance[-1]))} away, after {one.length} steps"
+def _closed(layout: tuple[str, ...]) -> bool:
+    """Whether all outer cells are walls."""
+    return all(set(row[0] + row[-1]) == {"#"} for row in layout) and set(layout[0] + layout[-1]) == {"#"}
+
+
+def _goal_map(view: View, drawn: Sequence[Behaviour], every: Sequence[Behaviour], radius: float) -> Markup:
+    goal = drawn[0].goal
+    reached = sum(one.reached for one in every)
+    time = text.number(float(np.mean([one.time_at_goal for one in every])), 1)
+    away = text.metres(float(np.mean([one.distance[-1] for one in every])))
+    counts = f"{reached} of {len(every)} reached"
+    if len(every) == 1:
+        counts = "reached" if reached else "missed"
+    detail = f"{time} steps there; ends {away} away"
     picture = svg(
         view.width,
-        view.height + (12 if view.margin else 0),
-        f"Episode towards {goal}: {verdict}, {detail}",
+        view.height,
+        f"Goal at {_position(goal)}: {counts}; {detail}. {len(drawn)} drawn.",
         _ground(view),
-        _goal(view, one.goal, radius, "goal"),
-        tag("path", d=_path(view, one.path), class_=f"path {verdict}"),
-        _spot(view, one.path[0], "start"),
-        _end(view, one),
+        _goal(view, goal, radius, "goal"),
+        *(_journey(view, one) for one in drawn),
+        *(_spot(view, one.path[0], "start") for one in drawn),
         class_="map",
     )
-    words = [tag("b", f"{mark} {verdict}", class_=verdict), " ", tag("span", detail)]
+    verdict = "reached" if reached == len(every) else "missed" if reached == 0 else "mixed"
+    mark = {"reached": "● ", "missed": "× ", "mixed": ""}[verdict]
+    words = [tag("b", mark + counts, class_=verdict), tag("br"), detail]
     return tag("figure", picture, tag("figcaption", *words), class_="episode")
+
+
+def _journey(view: View, one: Behaviour) -> Markup:
+    """A path and how it ended."""
+    verdict = "reached" if one.reached else "missed"
+    first = f" after {int(np.argmax(one.success)) + 1} steps" if one.reached else ""
+    title = tag("title", f"{verdict}{first}; {one.time_at_goal} of {one.length} steps at the goal")
+    return tag("g", title, tag("path", d=_path(view, one.path), class_=f"path {verdict}"), _end(view, one))
 
 
 def _position(position: Float[np.ndarray, "G"]) -> str:
@@ -157,8 +184,9 @@ def _ground(view: View) -> Markup:
     layout, side = view.scene.layout, view.scene.cell_size * view.scale
     if layout is None:
         return _axes(view)
-    cells = [(i, j) for i, row in enumerate(layout) for j, letter in enumerate(row) if letter == "#"]
-    drawn = "".join(f"M{j * side:.2f} {i * side:.2f}h{side:.2f}v{side:.2f}h-{side:.2f}z" for i, j in cells)
+    cells = np.array([(i, j) for i, row in enumerate(layout) for j, letter in enumerate(row) if letter == "#"])
+    corners = [view.at(corner) for corner in (cells - 0.5) * view.scene.cell_size]
+    drawn = "".join(f"M{right:.2f} {down:.2f}h{side:.2f}v{side:.2f}h-{side:.2f}z" for right, down in corners)
     return tag("path", d=drawn, class_="walls")
 
 
@@ -211,7 +239,7 @@ def _heat(view: View, found: ValueMap, low: float, high: float) -> Markup:
     runs: dict[int, list[str]] = {}
     for i, row in enumerate(levels.astype(int)):
         cuts = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
-        for first, last in zip(cuts, cuts[1:]):
+        for first, last in pairwise(cuts):
             if row[first] >= 0:
                 runs.setdefault(int(row[first]), []).append(f"M{first} {i}h{last - first}v1h-{last - first}z")
     side = (found.y[1] - found.y[0]) * view.scale
@@ -228,10 +256,12 @@ def _colour_bar(left: float, height: float, low: float, high: float) -> Markup:
         for k in range(LEVELS)
     ]
     span = (high - low) or 1.0
-    inner = [v for v in linear_axis(low, high, 6).ticks if low <= v <= high]
+    axis = linear_axis(low, high, 6)
+    show = tick_text(axis)
+    inner = [v for v in axis.ticks if low <= v <= high]
     ticks = []
     for value in inner:
         y = bottom - (value - low) / span * (bottom - top)
         ticks.append(tag("line", x1=left + width, x2=left + width + 4, y1=y, y2=y, class_="base"))
-        ticks.append(tag("text", text.number(value), x=left + width + 8, y=y + 4, class_="tick"))
+        ticks.append(tag("text", show(value), x=left + width + 8, y=y + 4, class_="tick"))
     return tag("g", tag("g", *bars, class_="heat"), *ticks)

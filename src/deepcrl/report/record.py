@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,7 +116,7 @@ def seconds(record: Record) -> dict[str, float]:
 
 def rates(record: Record) -> dict[str, float | None]:
     """Median steps per second over the intervals between evaluations in which nothing was compiled."""
-    pairs = [(a, b) for a, b in zip(record.rows, record.rows[1:]) if not b.get("time/compile_s")]
+    pairs = [(a, b) for a, b in pairwise(record.rows) if not b.get("time/compile_s")]
 
     def median(count_key: str, seconds_of) -> float | None:
         found = [(b[count_key] - a[count_key]) / seconds_of(a, b) for a, b in pairs if seconds_of(a, b) > 0]

@@ -1,19 +1,16 @@
-"""The sections of a report, each from what it needs to markup."""
-
-import json
-from collections.abc import Sequence
-from typing import Any
+"""The sections of a report that tell what happened, each from what it needs to markup."""
 
 import numpy as np
 
 from deepcrl import config as config_lib
+from deepcrl.analysis import all_behaviours
 from deepcrl.config import Config
 from deepcrl.report import maps, text
 from deepcrl.report.charts import Series, line_chart, share_bar
-from deepcrl.report.html import Markup, join, table, tag
+from deepcrl.report.html import Markup, join, section, table, tag
 from deepcrl.report.look import Look
 from deepcrl.report.panels import BEHAVIOUR, PHASES, Panel, Unit, training_panels
-from deepcrl.report.record import LAST, Record, Score, column, flat, preset_values, rates, score, seconds
+from deepcrl.report.record import LAST, Record, Score, column, rates, score, seconds
 
 SHOW = {
     "": text.number,
@@ -85,7 +82,10 @@ def _score(record: Record, panel: Panel, episode_length: int | None) -> Markup:
     found = score(record, panel.series[0][0], panel.higher_is_better)
     show = SHOW[panel.unit]
     unit = f" of {episode_length:,} steps" if panel.unit == "steps" and episode_length else ""
-    value = tag("p", show(found.last), tag("small", unit) if unit else "", class_="value")
+    if found.last is None:
+        value = tag("p", tag("small", "none yet" if not record.trained else "not finite"), class_="value")
+    else:
+        value = tag("p", show(found.last), tag("small", unit) if unit else "", class_="value")
     rows = [
         (_mean_words(found), show(found.mean)),
         ("best", join([show(found.best), tag("small", _best_words(found))], " ")),
@@ -101,7 +101,7 @@ def _mean_words(found: Score) -> str:
 
 
 def _best_words(found: Score) -> str:
-    return "" if found.best_at is None else f"at {text.steps(found.best_at)} env steps"
+    return "" if found.best_at is None else f"at {text.steps(found.best_at)} steps"
 
 
 def behaviour_curves(record: Record, episode_length: int | None) -> Markup:
@@ -114,7 +114,7 @@ def behaviour_curves(record: Record, episode_length: int | None) -> Markup:
         f"with actions in mode “{config.mode}”. The first is of the untrained policy."
     )
     panels = [_panel(record, panel, episode_length) for panel in BEHAVIOUR]
-    return _section("Learning", about, tag("div", *panels, class_="charts"))
+    return section("Learning", about, tag("div", *panels, class_="charts"))
 
 
 def training_curves(record: Record) -> Markup:
@@ -123,8 +123,8 @@ def training_curves(record: Record) -> Markup:
     panels = [_panel(record, panel, None) for panel in training_panels(columns)]
     about = "Means over the updates between two evaluations. Diagnostics are taken once per collection."
     if not panels:
-        return _section("Inside", "No update has been made yet, so there is nothing to show.")
-    return _section("Inside", about, tag("div", *panels, class_="charts"))
+        return section("Training", "No update has been made yet, so there is nothing to show.")
+    return section("Training", about, tag("div", *panels, class_="charts"))
 
 
 def _panel(record: Record, panel: Panel, episode_length: int | None) -> Markup:
@@ -159,42 +159,51 @@ def episodes(look: Look | None, problem: str) -> Markup:
     """What the agent does."""
     title = "Behaviour"
     if look is None:
-        return _section(title, f"No pictures of behaviour: {problem}.")
+        return section(title, f"No pictures of behaviour: {problem}.")
     total, radius = look.episodes.goal.shape[0], look.env.spec.success_radius
     if not look.chosen:
-        return _section(title, f"No pictures of behaviour: goals have {look.env.spec.goal_size} coordinate, not a plane.")
+        return section(
+            title, f"No pictures of behaviour: goals have {look.env.spec.goal_size} coordinate, not a plane."
+        )
     reached = sum(one.reached for one in look.chosen)
-    flat_words = "" if look.env.spec.goal_size == 2 else " Seen from above: further coordinates count, but do not show."
+    deep = "" if look.env.spec.goal_size == 2 else " Seen from above: further coordinates count, but do not show."
     about = (
-        f"{len(look.chosen)} of {total} fresh episodes after {look.env_steps:,} env steps, actions in mode "
-        f"“{look.mode}”. Of all {total}, {text.percent(look.share_reached)} reached the goal; of those drawn, "
-        f"{reached} did and {len(look.chosen) - reached} did not, spread over the goals. Square: start. Green circle: "
-        f"the success radius of {text.number(radius)} m. Solid to a dot: reached. Dashed to a cross: missed." + flat_words
+        f"{total} fresh episodes after {look.env_steps:,} env steps, actions in mode “{look.mode}”: "
+        f"{text.percent(look.share_reached)} reached the goal. {len(look.chosen)} are drawn, spread over the goals, "
+        f"{reached} that reached it and {len(look.chosen) - reached} that did not; captions count all. Square: start. "
+        f"Circle: goal, with its success radius of {radius:g} m. Solid to a dot: reached. Dashed to a cross: missed."
+        + deep
     )
-    return _section(title, about, tag("div", *maps.behaviour_maps(look.env.scene, look.chosen, radius), class_="episodes"))
+    pictures = maps.behaviour_maps(look.env.scene, look.chosen, all_behaviours(look.episodes), radius)
+    return section(title, about, tag("div", *pictures, class_="episodes"))
 
 
 def values(look: Look | None) -> Markup:
     """What the critic believes."""
     if look is None:
         return Markup("")
-    title, found = "Critic", look.values
+    title, found = "What the critic values", look.values
     if found is None:
-        return _section(title, f"No value map: {look.no_map}.")
+        return section(title, f"No value map: {look.no_map}.")
     away = float(np.linalg.norm(found.best - found.goal[:2]))
+    walls = " A good critic falls off along the way that must be walked, not along the straight line through walls."
+    if look.env.scene.layout is None:
+        walls = ""
     start = look.episodes.start[0]
     picture = maps.value_figure(look.env.scene, found, start, look.env.spec.success_radius)
     words = [
         tag("p", "The critic’s value f(φ(s, a), ψ(g)) of being at every place, for one goal: the farthest one met."),
-        tag("p", "The position in the state is replaced; the rest is that of a reset, and the action is the policy’s mean."),
         tag(
             "p",
-            f"It is highest {text.metres(away)} from the goal. A good critic falls off along the way that must be "
-            "walked, not along the straight line through walls.",
+            "The position in the state is replaced; the rest is that of a reset, and the action is the policy’s mean.",
+        ),
+        tag(
+            "p",
+            f"It is highest {text.metres(away)} from the goal.{walls}",
         ),
         tag("p", "Square: start. Circle with a cross: goal and success radius."),
     ]
-    return _section(title, "", tag("figure", picture, tag("figcaption", *words), class_="value-map"))
+    return section(title, "", tag("figure", picture, tag("figcaption", *words), class_="value-map"))
 
 
 def time_spent(record: Record) -> Markup:
@@ -202,7 +211,7 @@ def time_spent(record: Record) -> Markup:
     spent = seconds(record)
     total = sum(spent.values())
     if not total:
-        return _section("Time", "Nothing has been timed yet.")
+        return section("Time", "Nothing has been timed yet.")
     rows = [
         (
             join([tag("span", class_=f"key s{min(k, 5)}", aria_hidden="true"), name]),
@@ -213,9 +222,11 @@ def time_spent(record: Record) -> Markup:
         for k, (name, number) in enumerate(spent.items())
     ]
     spoken = ", ".join(f"{name} {text.percent(number / total)}" for name, number in spent.items())
-    parts = table(("phase", "seconds", "share", ""), rows, caption="Seconds per phase", numeric=(1, 2), class_="wide")
+    parts = table(
+        ("phase", "seconds", "share", ""), rows, caption="Seconds per phase", numeric=(1, 2), class_="wide phases"
+    )
     speed = [(name, text.number(value)) for name, value in rates(record).items()]
-    return _section(
+    return section(
         "Time",
         "Up to the last evaluation.",
         share_bar(list(spent.items()), f"Share of wall time: {spoken}"),
@@ -226,85 +237,3 @@ def time_spent(record: Record) -> Markup:
             class_="columns",
         ),
     )
-
-
-def configuration(config: Config) -> Markup:
-    """Every field, and where it departs from the preset of its environment."""
-    usual = preset_values(config)
-    rows, changed = [], 0
-    for path, value in flat(config).items():
-        differs = usual is not None and usual.get(path) != value
-        changed += differs
-        name = tag("code", tag("b", path, class_="changed") if differs else path)
-        content = tag("b", _json(value), class_="changed") if differs else _json(value)
-        rows.append((name, content, f"preset: {_json(usual[path])}" if differs and usual is not None else ""))
-    about = "This environment has no preset in this installation to compare with."
-    if usual is not None:
-        about = f"{changed} of {len(rows)} fields differ from the preset of {config.env.name}." if changed else (
-            f"All {len(rows)} fields are as in the preset of {config.env.name}."
-        )
-    half = (len(rows) + 1) // 2
-    parts = [
-        table(("field", "value", ""), part, caption=f"Configuration, part {k} of 2", class_="wide")
-        for k, part in enumerate((rows[:half], rows[half:]), 1)
-    ]
-    return _section("Configuration", about, tag("div", *parts, class_="columns"))
-
-
-def machine(record: Record) -> Markup:
-    """Where it ran."""
-    if record.machine is None:
-        return _section("Machine", "No readable machine.json in this run folder.")
-    rows = [(name.replace("_", " "), _json(value)) for name, value in record.machine.items() if not _nested(value)]
-    nested = [(name, value) for name, value in record.machine.items() if _nested(value)]
-    parts = [table(("machine", ""), rows, caption="Machine", class_="wide")]
-    for name, value in nested:
-        parts.append(table((name, ""), [(k, _json(v)) for k, v in value.items()], caption=name, class_="wide"))
-    return _section("Machine", "", tag("div", *parts, class_="columns"))
-
-
-def reproduce(record: Record) -> Markup:
-    """How to run it again, to the same numbers on the same machine and versions."""
-    folder = record.run_dir.resolve().name
-    code = (
-        "import json\nfrom pathlib import Path\n\nfrom deepcrl import config, train\n\n"
-        f"again = config.from_dict(json.loads(Path({folder + '/config.json'!r}).read_text()))\n"
-        f"train.train(again, {folder + '-again'!r})\n"
-    )
-    data = json.dumps(config_lib.to_dict(record.config), indent=2)
-    go_on = [] if record.finished else [tag("p", "Continue this run:"), tag("pre", f"deepcrl resume {folder}")]
-    return _section(
-        "Reproduce",
-        "",
-        *go_on,
-        tag("p", "Repeat it from its configuration; the seed decides every random number."),
-        tag("pre", code),
-        tag("details", tag("summary", "config.json"), tag("pre", data)),
-        _evaluations(record.rows),
-    )
-
-
-def _evaluations(rows: Sequence[dict[str, Any]]) -> Markup:
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    if not names:
-        return Markup("")
-    body = [[text.number(row.get(name)) if name in row else "" for name in names] for row in rows]
-    inner = table(names, body, caption="All evaluations", numeric=range(len(names)), class_="dense")
-    return tag("details", tag("summary", "All evaluations, as numbers"), inner)
-
-
-def _section(title: str, about: object, *content: object) -> Markup:
-    return tag("section", tag("h2", title), tag("p", about, class_="about") if about else "", *content)
-
-
-def _nested(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _json(value: Any) -> str:
-    """A value of the configuration or the machine, as JSON; text without quotes, large numbers with separators."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return text.MISSING
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else json.dumps(value)

@@ -2,19 +2,20 @@
 
 import math
 from datetime import timedelta
+from typing import TypeGuard
 
 MISSING = "—"
 MINUS = "\N{MINUS SIGN}"
 
 
-def finite(value: object) -> bool:
+def finite(value: object) -> TypeGuard[float]:
     """Whether a value from a metrics row is a number to work with."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
     """With thousands separators; by default integers whole and others to four significant digits."""
-    if value is None or not finite(value):
+    if not finite(value):
         return MISSING
     if decimals is not None:
         text = f"{value:,.{decimals}f}"
@@ -28,7 +29,7 @@ def number(value: float | None, decimals: int | None = None) -> str:
 
 
 def percent(share: float | None) -> str:
-    return f"{number(100 * share, 1)}%" if share is not None and finite(share) else MISSING
+    return f"{number(100 * share, 1)}%" if finite(share) else MISSING
 
 
 def metres(value: float | None) -> str:
@@ -47,7 +48,6 @@ def duration(seconds: float | None) -> str:
     """Wall-clock time: 8.2 s, 2 min 13 s, 1 h 05 min, 2 d 3 h."""
     if not finite(seconds):
         return MISSING
-    assert seconds is not None
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = timedelta(seconds=round(seconds))

@@ -1,0 +1,74 @@
+"""Where a chart draws what."""
+
+import re
+
+import pytest
+
+from deepcrl.report import charts, text
+from deepcrl.report.charts import Series, line_chart, linear_axis, value_axis
+
+
+def test_axes_enclose_the_values_at_round_steps():
+    assert linear_axis(0.0, 7.3).ticks == [0, 2, 4, 6, 8]
+    assert linear_axis(-0.3, 0.7).ticks == pytest.approx([-0.5, -0.25, 0, 0.25, 0.5, 0.75])
+    axis = value_axis([0.02, 300.0], zero=False, top=None)
+    assert axis.logarithmic
+    assert axis.place(0.01) == 0
+    assert axis.place(1000.0) == 1
+    flat = value_axis([5.0, 5.0], zero=False, top=None)
+    assert flat.place(5.0) == pytest.approx(0.5)
+    assert value_axis([0.0, 0.0], zero=True, top=None).ticks[0] == 0
+
+
+def test_points_lie_where_the_axes_say(parse):
+    page = parse(line_chart([Series("", [(0, 0.0), (50, 10.0), (100, 5.0)])], label="L", x_max=100, zero=True))
+    dots = [(float(a["cx"]), float(a["cy"])) for a in page.all("circle")]
+    base, top = charts.HEIGHT - charts.BOTTOM, charts.TOP
+    assert dots[0][1] == base
+    assert dots[1][1] == pytest.approx(top, abs=0.01)
+    assert dots[2][1] == pytest.approx((base + top) / 2, abs=0.01)
+    assert dots[1][0] == pytest.approx((dots[0][0] + dots[2][0]) / 2, abs=0.01)
+    drawn = re.findall(r"[ML]([\d.]+) ([\d.]+)", page.all("path", "line")[0]["d"])
+    assert [float(x) for x, _ in drawn] == pytest.approx([x for x, _ in dots], abs=0.06)
+    assert [float(y) for _, y in drawn] == pytest.approx([y for _, y in dots], abs=0.06)
+
+
+def test_labels_do_not_overlap_and_keep_their_order():
+    places = charts._spread_labels([50.0, 51.0, 50.5])
+    assert places[0] + charts.LINE <= places[2]
+    assert places[2] + charts.LINE <= places[1]
+    low = charts._spread_labels([charts.HEIGHT - charts.BOTTOM] * 3)
+    assert max(low) <= charts.HEIGHT - charts.BOTTOM
+
+
+def test_nothing_finite_is_said(parse):
+    page = parse(line_chart([Series("a", [(0, None)])], label="L", x_max=0))
+    assert page.text() == "No finite value yet."
+
+
+def test_shares_fill_the_bar(parse):
+    page = parse(charts.share_bar([("a", 3.0), ("b", 1.0)], "L"))
+    first, second = page.all("rect")
+    assert float(second["x"]) == pytest.approx(540)
+    assert float(first["width"]) == pytest.approx(538.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0"),
+        (1234567, "1,234,567"),
+        (-4.1234567, "−4.123"),
+        (0.0123456, "0.01235"),
+        (1.5e-7, "1.500e−07"),
+        (1e20, "1.000e+20"),
+        (float("nan"), "—"),
+        (None, "—"),
+    ],
+)
+def test_numbers(value, shown):
+    assert text.number(value) == shown
+
+
+def test_durations():
+    assert [text.duration(s) for s in (8.24, 133, 3900, 180_000)] == ["8.2 s", "2 min 13 s", "1 h 05 min", "2 d 2 h"]

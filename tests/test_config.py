@@ -1,0 +1,209 @@
+"""Configuration: override, JSON, names and types in error messages, and the identity of a configuration."""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from typing import Any
+
+import pytest
+
+from deepcrl.config import (
+    AgentConfig,
+    Config,
+    ConfigError,
+    EnvConfig,
+    config_id,
+    from_dict,
+    near_matches,
+    override,
+    to_dict,
+)
+
+BASE = Config(env=EnvConfig("a_maze"), agent=AgentConfig("an_algorithm"))
+
+
+def leaves(node: Any = BASE, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """(path, type, value) of every field that is not itself a dataclass."""
+    found = []
+    for name, hint in typing.get_type_hints(type(node)).items():
+        value = getattr(node, name)
+        if dataclasses.is_dataclass(value):
+            found += leaves(value, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", hint, value))
+    return found
+
+
+def another(hint: Any, value: Any) -> Any:
+    """A legal value of this type that differs from `value`."""
+    if typing.get_origin(hint) is typing.Literal:
+        return next(option for option in typing.get_args(hint) if option != value)
+    if isinstance(hint, types.UnionType):
+        return 8 if int in typing.get_args(hint) else "another"
+    return {bool: lambda: not value, int: lambda: value + 1, float: lambda: value / 2, str: lambda: value + "x"}[hint]()
+
+
+LEAVES = leaves()
+CHANGED = override(BASE, {path: another(hint, value) for path, hint, value in LEAVES})
+
+
+def get(config: Config, path: str) -> Any:
+    node: Any = config
+    for name in path.split("."):
+        node = getattr(node, name)
+    return node
+
+
+def test_defaults_are_the_papers():
+    """Table 7 and section 4 of the fact sheet."""
+    assert {path: value for path, _, value in LEAVES if path in PAPER} == PAPER
+
+
+PAPER = {
+    "env.num_envs": 512,
+    "network.width": 256,
+    "network.block_size": 4,
+    "network.residual": True,
+    "network.layer_norm": True,
+    "network.activation": "swish",
+    "network.representation_size": 64,
+    "agent.energy": "norm",
+    "agent.loss": "forward",
+    "agent.logsumexp_penalty": 0.1,
+    "agent.discount": 0.99,
+    "agent.actor_learning_rate": 3e-4,
+    "agent.critic_learning_rate": 3e-4,
+    "agent.temperature_learning_rate": 3e-4,
+    "agent.entropy_coefficient": 0.5,
+    "agent.explore": "sample",
+    "train.unroll_length": 62,
+    "train.prefill_steps": 1000,
+    "train.updates_per_env_steps": "800:31744",
+    "train.batch_size": 512,
+    "train.replay_capacity": 10_000,
+    "evaluation.num_envs": 128,
+    "evaluation.mode": "mean",
+}
+
+
+@pytest.mark.parametrize(("path", "hint", "value"), LEAVES, ids=[path for path, _, _ in LEAVES])
+def test_override_changes_one_field_and_the_identity(path, hint, value):
+    changed = override(BASE, {path: another(hint, value)})
+    assert get(changed, path) == another(hint, value) != value
+    assert [p for p, _, _ in LEAVES if get(changed, p) != get(BASE, p)] == [path]
+    assert config_id(changed) != config_id(BASE)
+    assert get(BASE, path) == value
+    assert override(changed, {path: value}) == BASE
+
+
+def test_identities_of_all_single_changes_differ():
+    ids = {config_id(override(BASE, {path: another(hint, value)})) for path, hint, value in LEAVES}
+    assert len(ids | {config_id(BASE), config_id(CHANGED)}) == len(LEAVES) + 2
+
+
+def test_several_overrides_apply_together_and_the_last_one_wins():
+    changed = override(BASE, {"network.depth": 64, "seed": 3, "network": {"depth": 16}})
+    assert (changed.network.depth, changed.network.width, changed.seed) == (16, 256, 3)
+
+
+@pytest.mark.parametrize("config", [BASE, CHANGED], ids=["defaults", "changed"])
+def test_json_round_trip_is_exact(config):
+    again = from_dict(json.loads(json.dumps(to_dict(config))))
+    assert again == config
+    assert {path: type(get(again, path)) for path, _, _ in LEAVES} == {
+        path: type(get(config, path)) for path, _, _ in LEAVES
+    }
+    assert config_id(again) == config_id(config)
+
+
+def test_identity_is_a_hash_of_canonical_json():
+    text = json.dumps(dataclasses.asdict(CHANGED), sort_keys=True, separators=(",", ":"))
+    assert config_id(CHANGED) == hashlib.sha256(text.encode()).hexdigest()[:12]
+    backwards = dict(reversed(to_dict(CHANGED).items()))
+    assert config_id(from_dict(backwards)) == config_id(CHANGED)
+
+
+def test_a_float_given_as_an_int_is_the_same_configuration():
+    given = dataclasses.replace(BASE, agent=dataclasses.replace(BASE.agent, logsumexp_penalty=1))
+    said = override(BASE, {"agent.logsumexp_penalty": 1})
+    assert type(said.agent.logsumexp_penalty) is float
+    assert config_id(given) == config_id(said) == config_id(override(BASE, {"agent.logsumexp_penalty": 1.0}))
+
+
+def test_missing_fields_take_their_defaults_unless_they_have_none():
+    assert from_dict({"env": {"name": "a_maze"}, "agent": {"algorithm": "an_algorithm"}}) == BASE
+    with pytest.raises(ConfigError, match="config lacks agent"):
+        from_dict({"env": {"name": "a_maze"}})
+    with pytest.raises(ConfigError, match=r"config\.env lacks name"):
+        from_dict({"env": {}, "agent": {"algorithm": "an_algorithm"}})
+    with pytest.raises(ConfigError, match="config must be a mapping, not 3"):
+        from_dict(3)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("network.dept", r"unknown field 'network\.dept': did you mean (.*, )?depth"),
+        ("netwrk.depth", r"unknown field 'netwrk\.depth': did you mean network\?"),
+        ("agent.learning_rate", r"unknown field 'agent\.learning_rate': did you mean .*actor_learning_rate"),
+        (
+            "depth.network",
+            r"unknown field 'depth\.network': known: agent, checkpoint, env, evaluation, network, seed, train",
+        ),
+        ("seed.value", r"unknown field 'seed\.value': seed has no fields of its own"),
+        ("", r"unknown field '': known: agent, checkpoint"),
+    ],
+)
+def test_unknown_paths_are_refused_with_near_matches(path, message):
+    with pytest.raises(ConfigError, match=message):
+        override(BASE, {path: 1})
+
+
+def test_unknown_fields_in_json_are_refused_with_near_matches():
+    data = to_dict(BASE)
+    data["train"]["batchsize"] = 3
+    with pytest.raises(ConfigError, match=r"unknown field 'config\.train\.batchsize': did you mean batch_size"):
+        from_dict(data)
+
+
+def test_near_matches_name_the_closest_or_everything():
+    assert near_matches("ant_u4_mase", ["ant_u4_maze", "humanoid", "reach"]) == "did you mean ant_u4_maze?"
+    assert near_matches("zzz", ["b", "a"]) == "known: a, b"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("network.depth", "8", "network.depth = '8' must be of type int"),
+        ("network.depth", 8.0, "network.depth = 8.0 must be of type int"),
+        ("network.depth", True, "network.depth = True must be of type int"),
+        ("network.depth", None, "network.depth = None must be of type int"),
+        ("network.residual", 1, "network.residual = 1 must be of type bool"),
+        ("network.actor_depth", "8", "network.actor_depth = '8' must be of type int or None"),
+        ("env.name", 3, "env.name = 3 must be of type str"),
+        ("evaluation.env", False, "evaluation.env = False must be of type str or None"),
+        ("agent.discount", "0.9", "agent.discount = '0.9' must be of type float"),
+        ("agent.discount", True, "agent.discount = True must be of type float"),
+        ("agent.loss", "forwards", "agent.loss = 'forwards' is not one of 'forward', 'backward', 'symmetric'"),
+        ("agent.loss", ["forward"], "agent.loss = \\['forward'\\] is not one of"),
+        ("network", {"depth": "8"}, "network.depth = '8' must be of type int"),
+        ("network", 3, "network must be a mapping, not 3"),
+    ],
+)
+def test_wrong_types_are_refused_by_path_value_and_type(path, value, message):
+    with pytest.raises(ConfigError, match=message):
+        override(BASE, {path: value})
+
+
+@pytest.mark.parametrize(("path", "hint", "value"), LEAVES, ids=[path for path, _, _ in LEAVES])
+def test_every_field_refuses_what_is_not_of_its_type(path, hint, value):
+    for wrong in ([], {}, b"8"):
+        with pytest.raises(ConfigError, match=path.replace(".", r"\.")):
+            override(BASE, {path: wrong})
+
+
+def test_configurations_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        BASE.seed = 1  # pyright: ignore[reportAttributeAccessIssue]
