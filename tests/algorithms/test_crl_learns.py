@@ -19,7 +19,7 @@ from deepcrl.replay import buffer
 from deepcrl.types import Transition
 
 STATES, RIGHT, OBEYS, DISCOUNT = 8, 0.7, 0.9, 0.8
-ENVS, LENGTH, BATCH, UPDATES = 64, 500, 256, 500
+ENVS, LENGTH, BATCH, UPDATES = 256, 500, 256, 500
 SPEC = EnvSpec(
     state_size=STATES,
     goal_size=STATES,
@@ -77,7 +77,7 @@ def simulated() -> Transition:
 
 class Learnt(NamedTuple):
     values: np.ndarray
-    """f [s, a, g]."""
+    """f [s, a, g], the mean over the second half of training: single iterates of Adam are a few tenths off at random."""
     accuracy: float
 
 
@@ -90,6 +90,9 @@ def learn(energy: str) -> Learnt:
     replay = buffer.init({"state": STATES, "action": 1}, LENGTH, ENVS)
     replay = buffer.jit_insert(replay, simulated())
 
+    state, action, goal = np.meshgrid(np.arange(STATES), [-1.0, 1.0], np.arange(STATES), indexing="ij")
+    everything = jnp.eye(STATES)[state], jnp.asarray(action, jnp.float32)[..., None], jnp.eye(STATES)[goal]
+
     @jax.jit
     def train(replay, key):
         init_key, draw_key, update_key = jax.random.split(key, 3)
@@ -97,16 +100,13 @@ def learn(energy: str) -> Learnt:
 
         def body(agent, inputs):
             indices, key = inputs
-            return algorithm.update(agent, algorithm.relabel(replay, indices), key)[0], None
+            agent, _ = algorithm.update(agent, algorithm.relabel(replay, indices), key)
+            return agent, algorithm.probes.value(agent, *everything)
 
-        agent = jax.lax.scan(body, algorithm.init(init_key), (pairs, jax.random.split(update_key, UPDATES)))[0]
+        start = algorithm.init(init_key)
+        agent, values = jax.lax.scan(body, start, (pairs, jax.random.split(update_key, UPDATES)))
         last = algorithm.relabel(replay, jax.tree.map(lambda leaf: leaf[-1], pairs))
-        state, action, goal = np.meshgrid(np.arange(STATES), [-1.0, 1.0], np.arange(STATES), indexing="ij")
-        one_hot = jnp.eye(STATES)
-        values = algorithm.probes.value(
-            agent, one_hot[state], jnp.asarray(action, jnp.float32)[..., None], one_hot[goal]
-        )
-        return values, algorithm.diagnose(agent, last)["accuracy"]
+        return jnp.mean(values[UPDATES // 2 :], axis=0), algorithm.diagnose(agent, last)["accuracy"]
 
     values, accuracy = train(replay, jax.random.key(0))
     return Learnt(np.asarray(values, np.float64), float(accuracy))
@@ -129,9 +129,9 @@ def test_values_are_the_log_density_ratios(learnt):
     energy, (values, _) = learnt
     truth = log_ratios()
     correlations = [np.corrcoef(values[s, a], truth[s, a])[0, 1] for s in range(STATES) for a in range(2)]
-    assert min(correlations) > 0.95
+    assert min(correlations) > (0.98 if energy == "dot" else 0.95)
     if energy == "dot":  # whose embeddings can be any table: here the values themselves are known, constants included
-        np.testing.assert_allclose(values, truth - np.log(BATCH), atol=0.35)
+        np.testing.assert_allclose(values, truth - np.log(BATCH), atol=0.25)
 
 
 def test_values_tell_what_an_action_leads_to(learnt):
