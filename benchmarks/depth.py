@@ -30,7 +30,6 @@ DEPTHS = (4, 16, 64, 256, 1024)
 def measure(depth: int, width: int, batch: int, updates: int, repeats: int, remat: str) -> dict:
     """One row of the table, in this process."""
     import jax
-    from machine_rate import matmul_rate, seconds
 
     from deepcrl import Config, EnvConfig, algorithms, override
     from deepcrl.config import AgentConfig
@@ -38,6 +37,7 @@ def measure(depth: int, width: int, batch: int, updates: int, repeats: int, rema
     from deepcrl.replay import buffer
     from deepcrl.train import make_learn, transition_sizes
     from deepcrl.types import Transition
+    from machine_rate import matmul_rate, seconds
 
     base = Config(env=EnvConfig("none"), agent=AgentConfig(algorithms.DEFAULT_ALGORITHM))
     changes = {"network.depth": depth, "network.width": width, "network.remat": remat, "train.batch_size": batch}
@@ -69,10 +69,8 @@ def measure(depth: int, width: int, batch: int, updates: int, repeats: int, rema
     times = seconds(run, repeats)
     rate = 0.5 * (rate_before + matmul_rate())
     update_s = times[len(times) // 2] / updates
-    shapes = {name: net for name, net in (("actor", agent.actor), ("phi", agent.critic.phi), ("psi", agent.critic.psi))}
-    dense = {name: sum(leaf.size for leaf in jax.tree.leaves(net) if leaf.ndim in (2, 4)) for name, net in shapes.items()}
-    # LayerNorm's and biases' stacked leaves have rank 3 or 1, so ranks 2 (stem, heads) and 4 (blocks) are the kernels.
-    flops = 2.0 * batch * (3 * dense["actor"] + 5 * dense["phi"] + 3 * dense["psi"])
+    actor, phi, psi = kernel_size(agent.actor), kernel_size(agent.critic.phi), kernel_size(agent.critic.psi)
+    flops = 2.0 * batch * (3 * actor + 5 * phi + 3 * psi)
     memory = compiled.memory_analysis()
     return {
         "depth": depth,
@@ -89,6 +87,13 @@ def measure(depth: int, width: int, batch: int, updates: int, repeats: int, rema
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
         "device": jax.devices()[0].device_kind,
     }
+
+
+def kernel_size(net: object) -> int:
+    """Dense weights of one network: its leaves of rank 2 (stem, heads) and 4 (blocks); the others have rank 1 or 3."""
+    import jax
+
+    return sum(leaf.size for leaf in jax.tree.leaves(net) if leaf.ndim in (2, 4))
 
 
 def main() -> None:

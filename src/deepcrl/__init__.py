@@ -9,7 +9,7 @@ from deepcrl.agent import LoadedAgent, evaluate, load_agent
 from deepcrl.config import AgentConfig, Config, ConfigError, EnvConfig, override
 from deepcrl.envs.registry import make_env
 from deepcrl.presets import preset
-# REPORT
+from deepcrl.report import report
 from deepcrl.train import Result, resume, train
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "make_env",
     "override",
     "preset",
-    # "report"
+    "report",
     "resume",
     "train",
 ]

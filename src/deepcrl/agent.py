@@ -74,6 +74,7 @@ def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:
 
     def probe(function: Callable | None, name: str) -> Callable[..., np.ndarray]:
         if function is None:
+
             def missing(*inputs: Array) -> np.ndarray:
                 raise ConfigError(f"agent.algorithm = {program.config.agent.algorithm!r} has no {name}")
 

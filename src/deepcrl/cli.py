@@ -7,6 +7,7 @@ mistake in the input ends in one line on stderr and exit code 2, before anything
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
 import sys
 import typing
@@ -259,7 +260,7 @@ def _field_docs(cls: type) -> dict[str, str]:
     tree = ast.parse(inspect.getsource(config_lib))
     body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls.__name__).body
     docs = {}
-    for field, after in zip(body, body[1:], strict=False):
+    for field, after in itertools.pairwise(body):
         is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_doc:
             docs[field.target.id] = inspect.cleandoc(str(typing.cast(Any, after).value.value)).replace("\n", " ")

@@ -1,11 +1,12 @@
 """Rollouts: act and step T times in N environments, on the device in one program or on the host step by step."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from deepcrl.algorithms.base import Agent, Algorithm
 from deepcrl.envs.protocol import Env, EnvState
@@ -19,10 +20,12 @@ def make_collect(env: Env, algorithm: Algorithm, mode: str, length: int) -> Coll
 
     The key of step t is the t-th split of `key`, on both kinds of environment.
     """
-    return _device_collect(env, algorithm, mode, length) if env.on_device else _host_collect(env, algorithm, mode, length)
+    return (
+        _device_collect(env, algorithm, mode, length) if env.on_device else _host_collect(env, algorithm, mode, length)
+    )
 
 
-def transition(before: EnvState, action: Array, after: EnvState) -> Transition:
+def transition(before: EnvState, action: Any, after: EnvState) -> Transition:
     """What one step left behind: `before` acted on, `after` its result."""
     return Transition(
         state=before.state,
@@ -51,9 +54,7 @@ def _device_collect(env: Env, algorithm: Algorithm, mode: str, length: int) -> C
 
 def _host_collect(env: Env, algorithm: Algorithm, mode: str, length: int) -> Collect:
     split = jax.jit(lambda key: jax.random.split(key, length))
-    act = jax.jit(
-        lambda agent, state, goal, keys, index: algorithm.act(agent, state, goal, keys[index], mode)
-    )
+    act = jax.jit(lambda agent, state, goal, keys, index: algorithm.act(agent, state, goal, keys[index], mode))
 
     def collect(agent: Agent, env_state: EnvState, key: PRNGKeyArray) -> tuple[EnvState, Transition]:
         keys = split(key)

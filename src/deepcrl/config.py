@@ -1,7 +1,7 @@
 """The configuration: frozen dataclasses, one `override`, JSON in and out. Nothing here imports jax.
 
-Every field changes the plan, the network, the data or the numbers; a field that changes nothing is a bug. Validation
-that needs only one field lives here; what ties several fields together lives in `plan.py`.
+Every field changes the plan, the network, the data or the numbers; a field that changes nothing is a bug. Types and
+words are checked here; ranges where they matter: `plan.py`, `nn/encoder.py` and each algorithm's `check`.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ class EnvConfig:
     name: str
     """Training environment; `deepcrl list envs` prints them all."""
     engine: str = "auto"
-    """Physics engine; "auto" takes the first one of the environment that this machine has."""
+    """Physics engine; "auto" takes the first one in the environment's row of the registry."""
     num_envs: int = 512
     """Parallel environments N."""
     episode_length: int | None = None

@@ -21,7 +21,8 @@ def examine() -> str:
         f"device      {found['device_count']} x {found['device']} (JAX backend {found['backend']})",
         f"processor   {found['processor']}, {found['cores']} usable cores",
         f"memory      {_memory_gib():.1f} GiB",
-        f"disk        {free_gib:.1f} GiB free here" + ("" if free_gib > MIN_FREE_GIB else "  <- little for checkpoints"),
+        f"disk        {free_gib:.1f} GiB free here"
+        + ("" if free_gib > MIN_FREE_GIB else "  <- little for checkpoints"),
         f"python      {found['python']} on {found['system']}",
         f"packages    {packages}",
         f"engines     {', '.join(sorted(engines))}: {len(ENVIRONMENTS)} environments (deepcrl list envs)",

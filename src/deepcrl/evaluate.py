@@ -1,7 +1,7 @@
 """Evaluation by the paper's protocol: fresh environments, one episode each, judged until its first end."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ class _Step(NamedTuple):
     alive: jax.Array
 
 
-def _record(env: Env, after: EnvState, alive: jax.Array) -> _Step:
+def _record(env: Env, after: EnvState, alive: Any) -> _Step:
     return _Step(after.next_state[:, np.array(env.spec.goal_indices)], after.distance, after.success, alive)
 
 
@@ -100,6 +100,7 @@ def _host_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> 
             alive = alive & ~(state.terminated | state.truncated)
             if not alive.any():
                 break
-        return Episodes(first.achieved_goal, first.goal, *jax.tree.map(lambda *rows: np.stack(rows), *steps))
+        rows = jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
+        return Episodes(np.asarray(first.achieved_goal), np.asarray(first.goal), *rows)
 
     return evaluate

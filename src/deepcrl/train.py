@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from deepcrl import algorithms, checkpoint, config as config_lib, machine
+from deepcrl import algorithms, checkpoint, machine
 from deepcrl.algorithms import Algorithm
 from deepcrl.algorithms.base import Agent
 from deepcrl.collect import Collect, make_collect
-from deepcrl.config import Config, ConfigError
+from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.envs import registry
 from deepcrl.envs.protocol import Env, EnvSpec, EnvState
 from deepcrl.evaluate import Evaluate, make_evaluate, summarise
@@ -91,11 +91,13 @@ def resume(run_dir: str | Path) -> Result:
     program = build(load_config(run_dir))
     folder = run_dir / "checkpoints"
     if not checkpoint.steps(folder):
-        # Stopped before the first evaluation: nothing is lost by starting over.
+        # Stopped before the first checkpoint: nothing is lost by starting over.
         rows.cut(run_dir, -1)
         return _run(program, run_dir, init_state(program), 0, 0.0)
     collections = checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
     state, info = checkpoint.restore(folder, collections, init_state(program))
+    if info["config_id"] != config_id(program.config):
+        raise ConfigError(f"{run_dir / 'config.json'} has changed since checkpoint {collections} was written")
     rows.cut(run_dir, program.plan.env_steps(collections))
     return _run(program, run_dir, state, collections, info["wall_s"])
 
@@ -157,7 +159,7 @@ def run_key(seed: int, purpose: int, counter: int) -> PRNGKeyArray:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), counter)
 
 
-def make_learn(algorithm: Algorithm, updates: int, batch_size: int) -> Callable[..., tuple[Agent, Metrics]]:
+def make_learn(algorithm: Algorithm, updates: int, batch_size: int) -> Any:
     """A function (agent, replay, key, sums) to (agent, sums) that does exactly `updates` updates, compiled once.
 
     Indices of all pairs are drawn together; each update gathers its own rows. The metrics of the updates, averaged,
@@ -183,10 +185,12 @@ def make_learn(algorithm: Algorithm, updates: int, batch_size: int) -> Callable[
 def create_run_dir(config: Config, run_dir: Path) -> None:
     """Make the folder and write config.json and machine.json. Raises ConfigError; overwrites nothing."""
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise ConfigError(f"out = {str(run_dir)!r} already exists; choose another folder, or `deepcrl resume {run_dir}`")
+        raise ConfigError(
+            f"out = {str(run_dir)!r} already exists; choose another folder, or `deepcrl resume {run_dir}`"
+        )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.json").write_text(json.dumps(config_lib.to_dict(config), indent=2) + "\n")
+        (run_dir / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
         (run_dir / "machine.json").write_text(json.dumps(machine.describe(), indent=2) + "\n")
     except OSError as error:
         raise ConfigError(f"out = {str(run_dir)!r} cannot be written: {error.strerror}") from error
@@ -198,7 +202,7 @@ def load_config(run_dir: Path) -> Config:
         data = json.loads((run_dir / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{str(run_dir)!r} is not a run folder: no readable config.json in it") from error
-    return config_lib.from_dict(data)
+    return from_dict(data)
 
 
 def headline(program: Program, run_dir: Path) -> str:
@@ -217,12 +221,12 @@ def headline(program: Program, run_dir: Path) -> str:
 def _run(program: Program, run_dir: Path, state: TrainState, collections: int, wall_s: float) -> Result:
     """The loop, from `collections` finished ones to the end or to a signal."""
     the_plan, evals = program.plan, program.plan.eval_after
-    evals_left = sum(count > collections for count in evals) + (collections == 0)
+    evals_left = sum(count > collections for count in evals) + (not rows.read(run_dir))
     progress = Progress(the_plan.total_env_steps, the_plan.env_steps(collections), evals_left)
     clock = _Clock(wall_s)
     progress.say(headline(program, run_dir))
     with progress.running(), _stop_on_signal() as stop:
-        if collections == 0:
+        if not rows.read(run_dir):
             _evaluate_and_save(program, run_dir, state, 0, clock, progress)
         while collections < the_plan.num_collections and not stop.requested:
             state = _collection(program, state, collections, clock, progress)
@@ -299,10 +303,8 @@ def _save(
     progress.enter("saving")
     started = time.perf_counter()
     score = rows.read(run_dir)[-1]["eval/time_at_goal"]
-    info = {"wall_s": clock.wall_s()}
-    checkpoint.save(
-        run_dir / "checkpoints", collections, state, info, score=score, keep=program.config.checkpoint.keep
-    )
+    info = {"wall_s": clock.wall_s(), "config_id": config_id(program.config)}
+    checkpoint.save(run_dir / "checkpoints", collections, state, info, score=score, keep=program.config.checkpoint.keep)
     clock.add("save", started)
 
 
@@ -322,10 +324,10 @@ class _Clock:
         return id(function) in self._called
 
     def phase(self, name: str, function: Callable) -> str:
-        """The phase's name; "compiling" when `function` is called for the first time."""
+        """The phase's name; a function is compiled when it is called for the first time."""
         first = not self.knows(function)
         self._called.add(id(function))
-        return "compiling" if first else name
+        return f"compiling and {name}" if first else name
 
     def add(self, phase: str, started: float) -> float:
         seconds = time.perf_counter() - started

@@ -1,8 +1,8 @@
 """Records that flow between the rooms, and the legend of their axes.
 
-    N  parallel environments      T  env steps per collection     U  updates per collection
-    B  pairs per update           S  state size                   G  goal size
-    A  action size                R  representation size          W  network width
+N  parallel environments      T  env steps per collection     U  updates per collection
+B  pairs per update           S  state size                   G  goal size
+A  action size                R  representation size          W  network width
 """
 
 from typing import Any, NamedTuple

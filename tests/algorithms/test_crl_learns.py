@@ -5,8 +5,6 @@ behaviour goes +1 with probability 0.7. The optimal InfoNCE critic is log p(g | 
 logsumexp penalty fixes c: the sum of exp f over the batch's B goals is 1, so that c = -log B.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,17 +73,12 @@ def simulated() -> Transition:
     return Transition(one_hot, action, one_hot, one_hot, ids > 0, ids > 0, ids > 0, ids)
 
 
-class Learnt(NamedTuple):
-    values: np.ndarray
-    """f [s, a, g], the mean over the second half of training: single iterates of Adam are a few tenths off at random."""
-    accuracy: float
-
-
-def learn(energy: str) -> Learnt:
+def learn(energy: str) -> np.ndarray:
+    """f [s, a, g], the mean over the second half of training: single iterates are a few tenths off at random."""
     agent_config = AgentConfig(
         "crl", energy=energy, discount=DISCOUNT, logsumexp_penalty=0.05, critic_learning_rate=3e-3
     )
-    network = NetworkConfig(depth=4, width=32, representation_size=16)
+    network = NetworkConfig(depth=2, block_size=2, width=32, representation_size=16)
     algorithm = build(Config(EnvConfig("none"), agent_config, network), SPEC)
     replay = buffer.init({"state": STATES, "action": 1}, LENGTH, ENVS)
     replay = buffer.jit_insert(replay, simulated())
@@ -104,45 +97,38 @@ def learn(energy: str) -> Learnt:
             return agent, algorithm.probes.value(agent, *everything)
 
         start = algorithm.init(init_key)
-        agent, values = jax.lax.scan(body, start, (pairs, jax.random.split(update_key, UPDATES)))
-        last = algorithm.relabel(replay, jax.tree.map(lambda leaf: leaf[-1], pairs))
-        return jnp.mean(values[UPDATES // 2 :], axis=0), algorithm.diagnose(agent, last)["accuracy"]
+        _, values = jax.lax.scan(body, start, (pairs, jax.random.split(update_key, UPDATES)))
+        return jnp.mean(values[UPDATES // 2 :], axis=0)
 
-    values, accuracy = train(replay, jax.random.key(0))
-    return Learnt(np.asarray(values, np.float64), float(accuracy))
+    return np.asarray(train(replay, jax.random.key(0)), np.float64)
 
 
 @pytest.fixture(scope="module", params=["dot", "norm"])
-def learnt(request) -> tuple[str, Learnt]:
+def learnt(request) -> tuple[str, np.ndarray]:
     return request.param, learn(request.param)
 
 
 def test_values_order_the_goals_of_every_state_and_action_as_their_densities_do(learnt):
-    _, (values, _) = learnt
+    _, values = learnt
     truth = log_ratios()
-    clear = truth[..., :, None] - truth[..., None, :] > 0.25
+    clear = truth[..., :, None] - truth[..., None, :] > 0.3
     assert clear.sum() > 16 * 20
     assert ((values[..., :, None] > values[..., None, :])[clear]).all()
 
 
 def test_values_are_the_log_density_ratios(learnt):
-    energy, (values, _) = learnt
+    energy, values = learnt
     truth = log_ratios()
     correlations = [np.corrcoef(values[s, a], truth[s, a])[0, 1] for s in range(STATES) for a in range(2)]
     assert min(correlations) > (0.98 if energy == "dot" else 0.95)
-    if energy == "dot":  # whose embeddings can be any table: here the values themselves are known, constants included
-        np.testing.assert_allclose(values, truth - np.log(BATCH), atol=0.25)
+    assert (values - truth).mean() == pytest.approx(-np.log(BATCH), abs=0.05)
+    # Embeddings compared by "dot" can give any table: there each value is known.
+    np.testing.assert_allclose(values, truth - np.log(BATCH), atol=0.25 if energy == "dot" else 0.5)
 
 
 def test_values_tell_what_an_action_leads_to(learnt):
-    _, (values, _) = learnt
+    _, values = learnt
     for state in range(STATES):
         ahead, behind = (state + 1) % STATES, (state - 1) % STATES
         assert values[state, 1, ahead] > values[state, 0, ahead] + 0.3
         assert values[state, 0, behind] > values[state, 1, behind] + 0.3
-
-
-def test_accuracy_is_what_the_densities_allow(learnt):
-    """With 8 goals among 256 the right one has some 31 equals: a 256th of chance is beaten eightfold at most."""
-    _, (_, accuracy) = learnt
-    assert accuracy < 16 / BATCH

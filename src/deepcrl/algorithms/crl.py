@@ -4,7 +4,7 @@ Read top to bottom: agent, losses, update, acting, relabelling, diagnostics, and
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +94,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
             critic,
             log_temperature,
             actor_adam.init(actor),  # pyright: ignore[reportArgumentType]  (a module is a pytree)
-            critic_adam.init(critic),
+            critic_adam.init(critic),  # pyright: ignore[reportArgumentType]
             temperature_adam.init(log_temperature),
         )
 
@@ -125,9 +125,9 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
             "temperature_loss": temperature_loss,
             "temperature": jnp.exp(agent.log_temperature),
             "entropy": entropy,
-            "actor_grad_norm": optax.global_norm(actor_grads),
-            "phi_grad_norm": optax.global_norm(critic_grads.phi),
-            "psi_grad_norm": optax.global_norm(critic_grads.psi),
+            "actor_grad_norm": global_norm(actor_grads),
+            "phi_grad_norm": global_norm(critic_grads.phi),
+            "psi_grad_norm": global_norm(critic_grads.psi),
             **logit_metrics,
         }
         return CRLAgent(actor, critic, log_temperature, actor_opt, critic_opt, temperature_opt), metrics
@@ -202,7 +202,12 @@ def temperature_loss_fn(log_temperature: Array, entropy: Array, target_entropy: 
     return jnp.exp(log_temperature) * jax.lax.stop_gradient(entropy - target_entropy)
 
 
-def step(optimiser: optax.GradientTransformation, params, opt_state, grads):
+def global_norm(grads) -> Float[Array, ""]:
+    """L2 norm of all leaves together."""
+    return jnp.sqrt(sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(grads)), jnp.zeros(())))
+
+
+def step(optimiser: optax.GradientTransformation, params: Any, opt_state: Any, grads: Any) -> tuple[Any, Any]:
     """One optimiser step: (params, state) after it."""
     updates, opt_state = optimiser.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), opt_state

@@ -27,7 +27,7 @@ def squared_distances(x: Float[Array, "B R"], y: Float[Array, "K R"]) -> Float[A
     """All squared L2 distances from one matrix product, |x|^2 + |y|^2 - 2 x.y, no [B, K, R] array.
 
     Distances do not change when both sides are shifted alike; shifting by the mean of `y` first keeps the three terms
-    small, so that little is lost where they cancel. The product is in full float32: a GPU's default, TF32, has ten bits.
+    small, so that little is lost where they cancel. The product is in full float32: a GPU's default has ten bits.
     """
     centre = jax.lax.stop_gradient(jnp.mean(y, axis=0, keepdims=True))
     x, y = x - centre, y - centre

@@ -51,7 +51,9 @@ def point_task(layout: Layout, episode_length: int | None) -> Task:
 def point_engine(layout: Layout) -> Engine:
     """Move by the control, then push the disc out of every wall box that it overlaps, substep by substep."""
     walls = jnp.asarray(np.array([[cell == "#" for cell in row] for row in layout]))
-    offsets = jnp.asarray([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
+    # Diagonal neighbours last: along a straight wall of several cells the sides must push first, or the corner of the
+    # next cell would push the point along the wall.
+    offsets = jnp.asarray(sorted(((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)), key=lambda o: abs(o[0]) + abs(o[1])))
 
     def push_out(position: Array, offset: Array) -> tuple[Array, None]:
         cell = jnp.round(position / CELL_SIZE).astype(jnp.int32) + offset

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt32
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
-Physics = dict[str, Shaped[Array, "..."]]
-"""The simulator's whole state, by name; tasks read "qpos" and "qvel"."""
+Physics = dict[str, Any]
+"""The simulator's whole state, arrays by name, jax or numpy; tasks read "qpos" and "qvel"."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ One function, `_finish`, does all this for every engine: traced into the caller'
 per environment on the host. All that differs is who moves the physics.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -120,6 +121,7 @@ def _select(mask: Array, yes: Any, no: Any, xp: Any) -> Any:
 
 
 def _device_functions(task: Task, engine: Engine, auto_reset: AutoReset):
+    @functools.partial(jax.jit, static_argnums=1)
     def reset(key: Array, num_envs: int, options: Options | None = None) -> EnvState:
         keys, physics, goal = _reset_inputs(task, key, num_envs, auto_reset, options)
         return _begin(task, keys, jax.vmap(engine.start)(physics), goal)
@@ -137,15 +139,18 @@ def _device_functions(task: Task, engine: Engine, auto_reset: AutoReset):
 def _host_functions(task: Task, engine: Engine, auto_reset: AutoReset):
     """Host environments keep physics in numpy at the simulator's precision; the rest is computed on the CPU backend."""
     cpu = jax.devices("cpu")[0]
-    begin = jax.jit(lambda keys, physics, goal: _begin(task, keys, physics, goal))
     finish = jax.jit(lambda before, physics: _finish(task, auto_reset, before, physics))
     control_of = jax.jit(lambda action: jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0)))
 
+    @functools.partial(jax.jit, static_argnums=1)
+    def begin(key: Array, num_envs: int, options: Options | None) -> EnvState:
+        keys, physics, goal = _reset_inputs(task, key, num_envs, auto_reset, options)
+        return _begin(task, keys, physics, goal)
+
     def reset(key: Array, num_envs: int, options: Options | None = None) -> EnvState:
         with jax.default_device(cpu):
-            keys, physics, goal = _reset_inputs(task, jax.device_put(key, cpu), num_envs, auto_reset, options)
-            fresh = jax.tree.map(np.asarray, begin(keys, physics, goal))
-        return fresh._replace(physics=engine.start(jax.tree.map(np.asarray, physics)))
+            fresh = jax.tree.map(np.asarray, begin(jax.device_put(key, cpu), num_envs, options))
+        return fresh._replace(physics=engine.start(fresh.physics))
 
     def step(state: EnvState, action: Array, active: Array | None = None) -> EnvState:
         with jax.default_device(cpu):

@@ -65,7 +65,7 @@ def sample_with_log_prob(gaussian: Gaussian, key: PRNGKeyArray) -> tuple[Float[A
 def log_prob(gaussian: Gaussian, pre_squash: Float[Array, "... A"]) -> Float[Array, "..."]:
     """log p(a) of a = tanh(u): sum of log N(u; mean, sigma) - log(1 - a^2 + 1e-6).
 
-    1 - tanh(u)^2 is computed from exp(-2|u|): subtracted from 1, a rounded tanh is 0.3 off in the logarithm at |u| = 10.
+    1 - tanh(u)^2 is computed from exp(-2|u|): from a rounded tanh the logarithm is 0.3 off at |u| = 10.
     """
     z = (pre_squash - gaussian.mean) * jnp.exp(-gaussian.log_std)
     log_normal = -0.5 * (jnp.square(z) + jnp.log(2.0 * jnp.pi)) - gaussian.log_std
