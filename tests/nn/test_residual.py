@@ -10,7 +10,7 @@ import pytest
 from deepcrl.config import ConfigError, NetworkConfig
 from deepcrl.nn.encoder import Encoder, check_network
 from deepcrl.nn.policy import Policy
-from deepcrl.nn.residual import ResidualStack
+from deepcrl.nn.residual import ACTIVATIONS, ResidualStack
 from reference import networks
 from reference.numeric import assert_close, central_differences, to64
 
@@ -49,6 +49,15 @@ def values_and_gradients(net: Encoder, x: np.ndarray) -> tuple:
 
     gradients, out = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(net, jnp.asarray(x))
     return out, jax.tree.leaves(gradients)
+
+
+@pytest.mark.parametrize("name", ["swish", "relu"])
+def test_activations_and_their_derivatives_match_numpy_over_the_whole_range(name):
+    x = np.concatenate([np.linspace(-6.0, 6.0, 200), [-100.0, -20.0, 20.0, 100.0]]).astype(np.float32)
+    reference = getattr(networks, name)
+    value, slope = jax.jit(jax.vmap(jax.value_and_grad(ACTIVATIONS[name])))(x)
+    assert_close(value, reference(to64(x)), rtol=1e-5, atol=1e-5)
+    assert_close(slope, (reference(to64(x) + 1e-6) - reference(to64(x) - 1e-6)) / 2e-6, rtol=1e-4, atol=1e-5)
 
 
 def test_forward_matches_numpy_at_depth_16():

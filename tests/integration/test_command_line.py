@@ -1,0 +1,140 @@
+"""The command line as a user meets it: mistakes cost one line, nothing is lost, help names every field."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepcrl import cli
+from deepcrl.config import Config, config_id, override
+from deepcrl.envs import registry
+from deepcrl.presets import preset
+
+MISTAKES = {
+    "unknown environment": (["--env", "ant_u_mze"], ["'ant_u_mze'", "ant_u_maze"]),
+    "unknown evaluation environment": (["--eval-env", "ant_u"], ["'ant_u'", "evaluation.env"]),
+    "evaluation in another body": (["--eval-env", "ant"], ["evaluation.env", "'ant'"]),
+    "unknown engine": (["--engine", "warp9"], ["'warp9'", "jax"]),
+    "unknown algorithm": (["--algorithm", "clr"], ["'clr'", "crl"]),
+    "depth that blocks do not divide": (["--depth", "6"], ["network.depth = 6", "4 and 8"]),
+    "actor depth": (["--actor-depth", "2"], ["network.actor_depth = 2", "nearest: 4"]),
+    "batch of nothing": (["--batch-size", "0"], ["train.batch_size = 0", "at least 2"]),
+    "no environments": (["--num-envs", "0"], ["env.num_envs = 0", "at least 1"]),
+    "impossible budget": (["--total-env-steps", "1000001"], ["1,000,001", "998,400 and 1,004,800"]),
+    "impossible ratio": (["--updates-per-env-steps", "1:77"], ["1:77", "nearest"]),
+    "mode": (["--explore", "best_of_1"], ["'best_of_1'", "K >= 2"]),
+    "discount": (["--discount", "1.0"], ["agent.discount = 1.0", "between 0 and 1"]),
+    "seed": (["--seed", "-1"], ["seed = -1"]),
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiles(monkeypatch: pytest.MonkeyPatch):
+    """Mistakes must be found before training: reaching the run is a failure."""
+
+    def run(*args):
+        raise AssertionError("the run was started")
+
+    monkeypatch.setattr(sys.modules["deepcrl.train"], "_run", run)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_costs_one_line(mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture):
+    args, wanted = MISTAKES[mistake]
+    out = tmp_path / "run"
+    base = [] if "--env" in args else ["--env", "point_j_maze", "--num-envs", "128"]
+    assert cli.main(["train", *base, *args, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    for text in wanted:
+        assert text in error
+    assert not out.exists()
+
+
+def test_an_existing_folder_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert cli.main(["train", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path) in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_an_unwritable_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """A file where a parent folder should be: not even root can write below it."""
+    (tmp_path / "file").write_text("")
+    assert cli.main(["train", "--out", str(tmp_path / "file" / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be written" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["resume", "evaluate", "report"])
+def test_a_folder_without_a_run_is_refused(command: str, tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert cli.main([command, str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "is not a run folder" in error
+    assert error.count("\n") == 1
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture):
+    assert cli.main(["trian"]) == 2
+    assert "did you mean train" in capsys.readouterr().err
+
+
+def test_every_field_of_the_configuration_is_a_documented_flag(capsys: pytest.CaptureFixture):
+    flags = cli.config_flags()
+    assert len({flag.name for flag in flags}) == len(flags)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for flag in flags:
+        assert f"--{flag.name.replace('_', '-')}" in text, flag.path
+    assert {flag.path for flag in flags if flag.doc} >= {"env.name", "network.depth", "agent.loss", "seed"}
+
+
+def test_flags_reach_the_configuration(tmp_path: Path):
+    args = ["--env", "ant", "--depth", "8", "--width", "32", "--actor-depth", "4", "--critic-depth", "12"]
+    args += ["--batch-size", "64", "--num-envs", "32", "--seed", "7", "--num-evals", "3", "--total-env-steps", "400000"]
+    config, out = cli.parse_train([*args, "--out", str(tmp_path / "x")])
+    assert out == tmp_path / "x"
+    changes = {"network.depth": 8, "network.width": 32, "network.actor_depth": 4, "network.critic_depth": 12}
+    changes |= {"train.batch_size": 64, "env.num_envs": 32, "seed": 7, "evaluation.num_evals": 3}
+    assert config == override(preset("ant"), {**changes, "train.total_env_steps": 400_000})
+
+
+def test_no_flags_are_the_quickstart_in_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    config, first = cli.parse_train([])
+    assert config == preset(registry.QUICKSTART)
+    assert first == Path("runs") / f"{registry.QUICKSTART}-{config_id(config)}"
+    os.makedirs(first)
+    assert cli.parse_train([])[1] == first.with_name(first.name + "-2")
+
+
+def test_defaults_of_a_bare_configuration_are_the_papers():
+    config = Config(env=preset().env, agent=preset().agent)
+    assert (config.network.width, config.train.batch_size, config.train.replay_capacity) == (256, 512, 10_000)
+    assert (config.agent.discount, config.agent.logsumexp_penalty, config.network.block_size) == (0.99, 0.1, 4)
+
+
+def test_list_prints_every_environment_and_algorithm(capsys: pytest.CaptureFixture):
+    assert cli.main(["list"]) == 0
+    table = capsys.readouterr().out
+    for name in registry.ENVIRONMENTS:
+        assert name in table
+    row = next(line for line in table.splitlines() if line.startswith("ant_big_maze ")).split()
+    assert row == ["ant_big_maze", "29", "2", "8", "1000", "0.5", "mujoco"]
+    assert cli.main(["list", "algorithms"]) == 0
+    assert capsys.readouterr().out.split() == ["crl"]
+
+
+def test_doctor_names_device_cores_and_engines(capsys: pytest.CaptureFixture):
+    assert cli.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for word in ("device", "usable cores", "mujoco", "optional", "GiB"):
+        assert word in text

@@ -1,0 +1,132 @@
+"""Interrupted runs: killed, stopped by a signal, damaged on disk. Every one resumes to the uninterrupted numbers."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deepcrl.cli import INTERRUPTED
+
+POINT = ("--env", "point_u_maze", "--num-envs", "8", "--unroll-length", "20", "--prefill-steps", "40")
+ANT = ("--env", "ant", "--num-envs", "4", "--unroll-length", "20", "--prefill-steps", "40", "--episode-length", "50")
+SMALL = ("--depth", "4", "--width", "16", "--batch-size", "32", "--eval-envs", "4", "--num-evals", "12")
+BUDGETS = {"point": (*POINT, *SMALL, "--total-env-steps", "6400"), "ant": (*ANT, *SMALL, "--total-env-steps", "3200")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """The processes of this file run the same few programs: let them share what they compile."""
+    shared = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in shared.items():
+            patch.setenv(name, value)
+        yield
+
+
+def start(*args: str) -> subprocess.Popen:
+    """A `deepcrl` process; its output is kept."""
+    command = [sys.executable, "-m", "deepcrl.cli", *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen, code: int = 0) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    return output
+
+
+def numbers(run_dir: Path) -> list[dict]:
+    """The rows without what a clock decides."""
+    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "wall_s" and not k.startswith("time/")} for row in rows]
+
+
+def interrupt(process: subprocess.Popen, run_dir: Path, how: int, rows: int) -> None:
+    """Send a signal as soon as the run has written `rows` rows; it must not have ended by then."""
+    path, give_up = run_dir / "metrics.jsonl", time.monotonic() + 240
+    while not path.exists() or len(path.read_text().splitlines()) < rows:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    process.send_signal(how)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, compiled_once) -> dict[str, Path]:
+    """One uninterrupted run of each kind."""
+    folder = tmp_path_factory.mktemp("whole")
+    for name, args in BUDGETS.items():
+        finish(start("train", *args, "--out", str(folder / name)))
+    return {name: folder / name for name in BUDGETS}
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_a_killed_run_resumes_to_the_same_rows(name: str, whole: dict[str, Path], tmp_path: Path):
+    run_dir = tmp_path / "run"
+    process = start("train", *BUDGETS[name], "--out", str(run_dir))
+    interrupt(process, run_dir, signal.SIGKILL, rows=5)
+    finish(process, -signal.SIGKILL)
+    assert len(numbers(run_dir)) < 13
+    finish(start("resume", str(run_dir)))
+    assert numbers(run_dir) == numbers(whole[name])
+    assert len(numbers(run_dir)) == 13
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_with_a_checkpoint_and_the_run_resumes(how: int, whole: dict[str, Path], tmp_path: Path):
+    run_dir = tmp_path / "run"
+    process = start("train", *BUDGETS["point"], "--out", str(run_dir))
+    interrupt(process, run_dir, how, rows=4)
+    output = finish(process, INTERRUPTED)
+    assert f"deepcrl resume {run_dir}" in output.replace("\n", "")
+    finish(start("resume", str(run_dir)))
+    assert numbers(run_dir) == numbers(whole["point"])
+
+
+def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_it_used(whole: dict[str, Path], tmp_path: Path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(whole["point"], run_dir)
+    newest = sorted((run_dir / "checkpoints").iterdir())[-1]
+    victim = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    output = finish(start("resume", str(run_dir)))
+    assert f"checkpoint {int(newest.name)} is damaged" in output
+    assert numbers(run_dir) == numbers(whole["point"])
+
+
+def test_a_finished_run_is_left_as_it_is(whole: dict[str, Path]):
+    before = (whole["point"] / "metrics.jsonl").read_text()
+    finish(start("resume", str(whole["point"])))
+    assert (whole["point"] / "metrics.jsonl").read_text() == before
+
+
+def test_resume_of_a_run_killed_before_its_second_row(whole: dict[str, Path], tmp_path: Path):
+    """A checkpoint of zero collections exists then; its row must not be written twice."""
+    run_dir = tmp_path / "run"
+    process = start("train", *BUDGETS["point"], "--out", str(run_dir))
+    interrupt(process, run_dir, signal.SIGKILL, rows=1)
+    finish(process, -signal.SIGKILL)
+    finish(start("resume", str(run_dir)))
+    assert numbers(run_dir) == numbers(whole["point"])
+
+
+def test_resume_refuses_a_changed_configuration(whole: dict[str, Path], tmp_path: Path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(whole["point"], run_dir)
+    path = run_dir / "config.json"
+    config = json.loads(path.read_text())
+    config["agent"]["discount"] = 0.5
+    path.write_text(json.dumps(config))
+    output = finish(start("resume", str(run_dir)), 2)
+    assert "config.json has changed" in output.replace("\n", " ")

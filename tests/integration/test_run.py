@@ -1,0 +1,205 @@
+"""Whole runs, small: exact counts, the same numbers from the same seed, one compilation, options that act."""
+
+import dataclasses
+import json
+import typing
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import deepcrl
+from deepcrl.config import Config, override
+from deepcrl.train import RESET, build, init_state, make_learn, run_key, train
+
+TINY = {
+    "env.num_envs": 8,
+    "train.unroll_length": 20,
+    "train.prefill_steps": 40,
+    "train.total_env_steps": 1600,
+    "train.batch_size": 32,
+    "network.depth": 4,
+    "network.width": 16,
+    "evaluation.num_evals": 4,
+    "evaluation.num_envs": 8,
+}
+ANT = {**TINY, "env.num_envs": 4, "env.episode_length": 30, "train.total_env_steps": 640, "evaluation.num_evals": 2}
+
+
+def tiny(name: str = "point_u_maze", **changes) -> Config:
+    """A run of seconds."""
+    base = ANT if name == "ant" else TINY
+    return override(deepcrl.preset(name), {**base, **{key.replace("__", "."): value for key, value in changes.items()}})
+
+
+def numbers(rows: list[dict]) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "wall_s" and not k.startswith("time/")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> deepcrl.Result:
+    return train(tiny(), tmp_path_factory.mktemp("runs") / "point")
+
+
+def test_budget_rows_and_files_are_exact(finished: deepcrl.Result):
+    assert finished.finished
+    assert [row["env_steps"] for row in finished.rows] == [0, 640, 960, 1280, 1600]
+    # 8 x 20 env steps per collection at 1:40 are 4 updates; two of ten collections are prefill.
+    assert [row["gradient_steps"] for row in finished.rows] == [0, 8, 16, 24, 32]
+    files = {path.name for path in finished.run_dir.iterdir()}
+    assert files == {"config.json", "machine.json", "metrics.jsonl", "checkpoints"}
+    assert deepcrl.config.from_dict(json.loads((finished.run_dir / "config.json").read_text())) == tiny()
+
+
+def test_every_training_metric_is_finite_and_moves(finished: deepcrl.Result):
+    names = [name for name in finished.rows[-1] if name.startswith("train/")]
+    assert {"train/critic_loss", "train/actor_loss", "train/accuracy", "train/phi_grad_norm"} <= set(names)
+    for name in names:
+        values = [row[name] for row in finished.rows[1:]]
+        assert np.isfinite(values).all(), name
+        assert len(set(values)) == len(values), f"{name} is constant"
+
+
+def test_updates_change_every_network_and_adam_counts_them(finished: deepcrl.Result):
+    program = build(tiny())
+    agent, _ = deepcrl.checkpoint.restore(finished.run_dir / "checkpoints", 10, init_state(program))
+    fresh = init_state(program).agent
+    for part in ("actor", "critic", "log_temperature"):
+        pairs = zip(jax.tree.leaves(getattr(agent.agent, part)), jax.tree.leaves(getattr(fresh, part)), strict=True)
+        assert all(not np.array_equal(trained, start) for trained, start in pairs), part
+    counts = [int(opt[0].count) for opt in (agent.agent.actor_opt, agent.agent.critic_opt, agent.agent.temperature_opt)]
+    assert counts == [32, 32, 32]
+
+
+@pytest.mark.parametrize("name", ["point_u_maze", "ant"])
+def test_the_seed_decides_everything(name: str, tmp_path: Path):
+    first, second = train(tiny(name), tmp_path / "a"), train(tiny(name), tmp_path / "b")
+    assert numbers(first.rows) == numbers(second.rows)
+    other = train(tiny(name, seed=1), tmp_path / "c")
+    assert numbers(other.rows)[1:] != numbers(first.rows)[1:]
+
+
+@pytest.mark.parametrize("name", ["point_u_maze", "ant"])
+def test_nothing_is_compiled_after_the_second_evaluation(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One trace per function over a whole run: all compilation lies before the second row."""
+    compiled: list[str] = []
+
+    def listen(event: str, duration: float, **kwargs) -> None:
+        if event.endswith("backend_compile_duration"):
+            compiled.append(event)
+
+    at_row: list[int] = []
+    write = deepcrl.logging.rows.append
+
+    def append(run_dir: Path, row: dict) -> None:
+        at_row.append(len(compiled))
+        write(run_dir, row)
+
+    monkeypatch.setattr("deepcrl.logging.rows.append", append)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        train(tiny(name, evaluation__num_evals=2), tmp_path / "run")
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert len(at_row) == 3
+    assert at_row[1] > at_row[0] > 0
+    assert at_row[2] == at_row[1]
+    assert len(compiled) == at_row[2]
+
+
+def test_learn_does_exactly_u_updates_at_any_batch_size():
+    """Where the release silently does fewer: a batch far larger than what is stored."""
+    program = build(tiny(train__batch_size=2048))
+    state = init_state(program)
+    env, transitions = program.collect(state.agent, state.env, run_key(0, RESET, 1))
+    del env
+    replay = deepcrl.replay.buffer.jit_insert(state.replay, transitions)
+    agent, _ = make_learn(program.algorithm, 3, 2048)(state.agent, replay, run_key(0, RESET, 2), None)
+    assert int(agent.critic_opt[0].count) == 3
+
+
+def test_loaded_agent_agrees_with_the_run(finished: deepcrl.Result):
+    agent = deepcrl.load_agent(finished.run_dir)
+    assert agent.env_steps == 1600
+    states = np.array([[4.0, 4.0], [8.0, 12.0]])
+    goal = np.array([12.0, 4.0])
+    actions = agent.act(states, goal)
+    assert actions.shape == (2, 2)
+    assert (np.abs(actions) < 1).all()
+    np.testing.assert_array_equal(agent.act(states[0], goal), agent.act(states[:1], goal[None])[0])
+    distance = np.linalg.norm(agent.embed_state_action(states, actions) - agent.embed_goal(goal)[None], axis=1)
+    np.testing.assert_allclose(agent.value(states, actions, goal), -distance, rtol=1e-5)
+    best = agent.act(states, goal, mode="best_of_16", seed=3)
+    assert (
+        agent.value(states, best, goal) >= agent.value(states, agent.act(states, goal, mode="sample"), goal) - 1
+    ).all()
+    found = deepcrl.evaluate(finished.run_dir, num_episodes=8, env="point_u_maze_eval")
+    assert set(found) == {"env_steps", "time_at_goal", "success_any", "final_distance", "episode_length"}
+
+
+def leaves(cls: type = Config, prefix: str = "") -> list[str]:
+    hints = typing.get_type_hints(cls)
+    paths = []
+    for field in dataclasses.fields(cls):
+        nested = isinstance(hints[field.name], type) and dataclasses.is_dataclass(hints[field.name])
+        paths += leaves(hints[field.name], f"{prefix}{field.name}.") if nested else [prefix + field.name]
+    return paths
+
+
+# For every field another legal value, with what must be set besides for the field to act.
+CHANGES = {
+    "env.name": "point_u4_maze",
+    "env.num_envs": 4,
+    "env.episode_length": 15,
+    "env.auto_reset": "cached",
+    "network.depth": 8,
+    "network.width": 8,
+    "network.actor_depth": 8,
+    "network.critic_depth": 8,
+    "network.actor_width": 8,
+    "network.critic_width": 8,
+    "network.block_size": 2,
+    "network.residual": False,
+    "network.layer_norm": False,
+    "network.activation": "relu",
+    "network.representation_size": 8,
+    "agent.energy": "l2",
+    "agent.loss": "backward",
+    "agent.logsumexp_penalty": 0.2,
+    "agent.discount": 0.5,
+    "agent.goal_sampling": "window",
+    "agent.window_length": 5,
+    "agent.actor_learning_rate": 1e-3,
+    "agent.critic_learning_rate": 1e-3,
+    "agent.temperature_learning_rate": 1e-3,
+    "agent.entropy_coefficient": 1.0,
+    "agent.explore": "mean",
+    "train.total_env_steps": 3200,
+    "train.unroll_length": 10,
+    "train.prefill_steps": 80,
+    "train.updates_per_env_steps": "1:20",
+    "train.batch_size": 16,
+    "train.replay_capacity": 21,
+    "evaluation.env": "point_u_maze",
+    "evaluation.num_evals": 2,
+    "evaluation.num_envs": 4,
+    "evaluation.mode": "sample",
+    "seed": 1,
+}
+BESIDES = {"agent.window_length": {"agent.goal_sampling": "window"}, "env.auto_reset": {"env.episode_length": 15}}
+# Tested elsewhere: a single choice today, numbers that must not change, files instead of numbers.
+ELSEWHERE = {"env.engine", "agent.algorithm", "network.remat", "network.unroll", "checkpoint.keep"}
+
+
+def test_the_list_of_options_is_complete():
+    assert set(CHANGES) | ELSEWHERE == set(leaves())
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_every_option_changes_the_numbers(path: str, tmp_path: Path):
+    base = {"evaluation.num_evals": 1, "train.total_env_steps": 800, **BESIDES.get(path, {})}
+    before = override(tiny(), base)
+    after = override(before, {"evaluation.num_evals": 1, path: CHANGES[path]})
+    rows = [numbers(train(config, tmp_path / str(i)).rows) for i, config in enumerate((before, after))]
+    assert rows[0] != rows[1]
