@@ -1,7 +1,7 @@
 """Strictness for every test: the CPU, and shapes and types checked at each call of the array rooms.
 
 Warnings are errors (pyproject.toml). The compiler optimises little, which halves the time of a suite that compiles a
-great deal and computes next to nothing; the fixture `optimised` undoes that where a test trains.
+great deal and computes next to nothing; JAX_DISABLE_MOST_OPTIMIZATIONS=0 compiles as a user's run does.
 """
 
 import os
@@ -16,15 +16,6 @@ from jaxtyping import install_import_hook
 
 # Must come before the first import of these packages.
 install_import_hook(["deepcrl.nn", "deepcrl.contrastive", "deepcrl.replay"], "beartype.beartype")
-
-
-@pytest.fixture
-def optimised() -> Iterator[None]:
-    """Compile as a user's run does."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

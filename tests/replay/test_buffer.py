@@ -103,6 +103,19 @@ def test_insertion_happens_in_place():
     assert {name: column.unsafe_buffer_pointer() for name, column in after.columns.items()} == addresses
 
 
+def test_what_is_stored_does_not_depend_on_the_order_of_writes():
+    """Steps of one episode share a slot of `last_time`; a GPU writes them in any order, so they meet in a maximum."""
+    columns = {name: np.ones((4, 3, size), np.float32) for name, size in SIZES.items()}
+    block = transitions(np.zeros((4, 3), np.int32), columns)
+    program = jax.make_jaxpr(buffer.insert)(buffer.init(SIZES, 8, 3), block).jaxpr
+    assert sorted(eqn.primitive.name for eqn in program.eqns if eqn.primitive.name.startswith("scatter")) == [
+        "scatter",
+        "scatter",
+        "scatter",
+        "scatter-max",
+    ]
+
+
 def test_gathering_a_batch_costs_the_batch_and_not_the_ring():
     replay = jax.eval_shape(lambda: buffer.init(SIZES, 512, 8))
     indices = jax.ShapeDtypeStruct((6,), jnp.int32)
