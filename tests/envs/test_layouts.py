@@ -5,8 +5,9 @@ import pytest
 
 from deepcrl.envs.layouts import LAYOUTS, cells, start_cell, wall_boxes
 
-# name: rows, columns, walls, goals, start cell (fact sheet 3.3; "j" is ours)
+# name: rows, columns, walls, goals, start cell (fact sheet 3.3; "l" and "j" are ours)
 TABLE = {
+    "l": (5, 5, 20, 2, (1, 1)),
     "j": (5, 5, 19, 3, (1, 1)),
     "u": (5, 5, 18, 6, (1, 1)),
     "u_eval": (5, 5, 18, 3, (1, 1)),

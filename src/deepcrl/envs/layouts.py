@@ -13,6 +13,7 @@ def _rows(text: str) -> Layout:
 
 
 LAYOUTS: dict[str, Layout] = {
+    "l": _rows("##### #R..# ###G# ###G# #####"),
     "j": _rows("##### #R..# ###G# ##GG# #####"),
     "u": _rows("##### #RGG# ###G# #GGG# #####"),
     "u_eval": _rows("##### #R..# ###.# #GGG# #####"),

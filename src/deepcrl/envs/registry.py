@@ -29,7 +29,7 @@ class Maze(NamedTuple):
     eval_layout: Layout | None
 
 
-J_MAZE = Maze("j_maze", LAYOUTS["j"], None)
+OWN_MAZES = (Maze("l_maze", LAYOUTS["l"], None), Maze("j_maze", LAYOUTS["j"], None))
 PAPER_MAZES = (
     Maze("u_maze", LAYOUTS["u"], LAYOUTS["u_eval"]),
     Maze("u4_maze", LAYOUTS["u4"], LAYOUTS["u4_eval"]),
@@ -42,6 +42,9 @@ POINT_DEFAULTS: dict[str, Any] = {
     "env.num_envs": 128,
     "network.depth": 8,
     "network.width": 64,
+    # Corridors are short beside 1 / (1 - 0.99) = 100 steps: with the paper's discount one step more or less hardly
+    # changes a value.
+    "agent.discount": 0.9,
     "train.batch_size": 256,
     "train.unroll_length": 50,
     "train.prefill_steps": 200,
@@ -61,7 +64,7 @@ ANT_DEFAULTS: dict[str, Any] = {
     "evaluation.num_evals": 32,
 }
 
-QUICKSTART = "point_j_maze"
+QUICKSTART = "point_l_maze"
 """What `deepcrl train` trains when no environment is named."""
 
 
@@ -92,7 +95,7 @@ def _maze_entries(
 
 
 ENVIRONMENTS: dict[str, Entry] = {
-    **_maze_entries("point", (J_MAZE, *PAPER_MAZES), _point_engines, POINT_DEFAULTS),
+    **_maze_entries("point", (*OWN_MAZES, *PAPER_MAZES), _point_engines, POINT_DEFAULTS),
     "ant": Entry(_ant_engines(None), ANT_DEFAULTS),
     **_maze_entries("ant", PAPER_MAZES, _ant_engines, ANT_DEFAULTS),
 }
