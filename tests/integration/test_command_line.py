@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from deepcrl import cli
-from deepcrl.config import Config, config_id, override
+from deepcrl.algorithms import DEFAULT_ALGORITHM
+from deepcrl.config import AgentConfig, Config, EnvConfig, config_id, override
 from deepcrl.envs import registry
 from deepcrl.presets import preset
 
@@ -117,7 +118,7 @@ def test_no_flags_are_the_quickstart_in_a_new_folder(tmp_path: Path, monkeypatch
 
 
 def test_defaults_of_a_bare_configuration_are_the_papers():
-    config = Config(env=preset().env, agent=preset().agent)
+    config = Config(env=EnvConfig(registry.QUICKSTART), agent=AgentConfig(DEFAULT_ALGORITHM))
     assert (config.network.width, config.train.batch_size, config.train.replay_capacity) == (256, 512, 10_000)
     assert (config.agent.discount, config.agent.logsumexp_penalty, config.network.block_size) == (0.99, 0.1, 4)
 
