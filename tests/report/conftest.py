@@ -107,7 +107,7 @@ def config() -> Config:
         "train.updates_per_env_steps": "1:20",
         "evaluation.num_evals": 7,
     }
-    return override(preset(), changes)
+    return override(preset("point_j_maze"), changes)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory) -> Path:
     run_dir = tmp_path_factory.mktemp("runs") / "tiny"
-    assert train(override(preset(), TINY), run_dir).finished
+    assert train(override(preset("point_j_maze"), TINY), run_dir).finished
     return run_dir
 
 
