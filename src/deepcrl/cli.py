@@ -5,10 +5,13 @@ mistake in the input ends in one line on stderr and exit code 2, before anything
 """
 
 import ast
+import contextlib
 import dataclasses
 import inspect
+import io
 import itertools
 import json
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -103,7 +106,7 @@ def parse_train(args: list[str]) -> tuple[Config, Path]:
     fields.append(("out", Annotated[Path | None, tyro.conf.arg(help=out_help)], None))
     options = dataclasses.make_dataclass("TrainOptions", fields, frozen=True)
     description = f"Train an agent. The defaults shown are those of {env}; --env changes them."
-    parsed = tyro.cli(options, prog="deepcrl train", description=description, args=args)
+    parsed = _parse(options, "deepcrl train", args, description=description)
     config = override(defaults, {flag.path: getattr(parsed, flag.name) for flag in flags})
     return config, typing.cast(Any, parsed).out or _new_folder(config)
 
@@ -126,7 +129,7 @@ def _resume(args: list[str]) -> int:
 
     from deepcrl.train import resume
 
-    return _finish(resume(tyro.cli(options, prog="deepcrl resume", args=args)))
+    return _finish(resume(_parse(options, "deepcrl resume", args)))
 
 
 def _evaluate(args: list[str]) -> int:
@@ -149,11 +152,12 @@ def _evaluate(args: list[str]) -> int:
             which: Checkpoint to load.
             seed: Decides starts, goals and sampled actions.
         """
-        from deepcrl.agent import evaluate
+        return {"run_dir": run_dir, "env": env, "num_episodes": episodes, "mode": mode, "which": which, "seed": seed}
 
-        return evaluate(run_dir, env=env, num_episodes=episodes, mode=mode, which=which, seed=seed)
+    wanted = _parse(options, "deepcrl evaluate", args)
+    from deepcrl.agent import evaluate
 
-    print(json.dumps(tyro.cli(options, prog="deepcrl evaluate", args=args)))
+    print(json.dumps(evaluate(**wanted)))
     return 0
 
 
@@ -164,11 +168,12 @@ def _report(args: list[str]) -> int:
         Args:
             run_dir: Folder of the run.
         """
-        from deepcrl.report import report
+        return run_dir
 
-        return report(run_dir)
+    run_dir = _parse(options, "deepcrl report", args)
+    from deepcrl.report import report
 
-    print(tyro.cli(options, prog="deepcrl report", args=args))
+    print(report(run_dir))
     return 0
 
 
@@ -181,7 +186,7 @@ def _list(args: list[str]) -> int:
         """
         return what
 
-    if tyro.cli(options, prog="deepcrl list", args=args) == "algorithms":
+    if _parse(options, "deepcrl list", args) == "algorithms":
         from deepcrl.algorithms import ALGORITHMS
 
         print("\n".join(sorted(ALGORITHMS)))
@@ -202,7 +207,7 @@ def _doctor(args: list[str]) -> int:
     def options() -> None:
         """Say what device, engines, cores and optional parts this machine has, and what is missing for the rest."""
 
-    tyro.cli(options, prog="deepcrl doctor", args=args)
+    _parse(options, "deepcrl doctor", args)
     from deepcrl import doctor
 
     print(doctor.examine())
@@ -224,6 +229,32 @@ def _finish(result: Any) -> int:
     )
     print(f"report: {page}")
     return 0
+
+
+def _parse(target: Callable[..., Any], prog: str, args: list[str], **options: Any) -> Any:
+    """Parse with tyro. Raises ConfigError, in one line, where tyro draws a box."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(target, prog=prog, args=args, **options)
+    except SystemExit as ended:
+        if ended.code in (0, None):
+            raise
+        raise ConfigError(_one_line(said.getvalue(), prog)) from None
+
+
+def _one_line(box: str, prog: str) -> str:
+    """The complaint in a box of tyro's: its first section, then the flags that the later ones name."""
+    sections: list[list[str]] = [[]]
+    for line in box.splitlines()[1:]:  # the first is a title
+        text = line.strip("│╭╮╰╯ ").replace("─", "-")
+        if text and not text.strip("-"):
+            sections.append([])
+        elif text:
+            sections[-1].append(text)
+    complaint, *rest = [section for section in sections if section]
+    flags = [text for section in rest for text in section if re.match("--[a-z]", text)]
+    return f"{' '.join(complaint).rstrip('.')}; " + (f"use {', '.join(flags)}" if flags else f"see {prog} --help")
 
 
 def _early_env(args: list[str]) -> str | None:

@@ -27,6 +27,10 @@ MISTAKES = {
     "mode": (["--explore", "best_of_1"], ["'best_of_1'", "K >= 2"]),
     "discount": (["--discount", "1.0"], ["agent.discount = 1.0", "between 0 and 1"]),
     "seed": (["--seed", "-1"], ["seed = -1"]),
+    "not a number": (["--batch-size", "many"], ["--batch-size INT", "'many'"]),
+    "not a choice": (["--goal-sampling", "windw"], ["'windw'", "'trajectory', 'window'"]),
+    "no value": (["--batch-size"], ["--batch-size"]),
+    "unknown flag": (["--bach-size", "3"], ["--bach-size", "--batch-size INT"]),
 }
 
 
@@ -45,7 +49,7 @@ def test_a_mistake_costs_one_line(mistake: str, tmp_path: Path, capsys: pytest.C
     args, wanted = MISTAKES[mistake]
     out = tmp_path / "run"
     base = [] if "--env" in args else ["--env", "point_j_maze", "--num-envs", "128"]
-    assert cli.main(["train", *base, *args, "--out", str(out)]) == 2
+    assert cli.main(["train", "--out", str(out), *base, *args]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
@@ -78,6 +82,13 @@ def test_a_folder_without_a_run_is_refused(command: str, tmp_path: Path, capsys:
     assert cli.main([command, str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "is not a run folder" in error
+    assert error.count("\n") == 1
+
+
+def test_a_bad_value_of_another_command_costs_one_line(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert cli.main(["evaluate", str(tmp_path), "--episodes", "few"]) == 2
+    error = capsys.readouterr().err
+    assert "--episodes INT" in error
     assert error.count("\n") == 1
 
 
