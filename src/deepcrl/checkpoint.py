@@ -6,6 +6,7 @@
 A folder with a manifest whose digests agree is whole; anything else is damaged and is passed over, aloud.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -46,7 +47,7 @@ def save(folder: Path, step: int, state: Any, info: dict[str, Any], *, score: fl
         file.flush()
         os.fsync(file.fileno())
     if final.exists():
-        shutil.rmtree(final)
+        final.rename(folder / f"draft-replaced-{step:010d}")  # a rename, not a removal: never long without either
     draft.rename(final)
     _sync(folder)
     _prune(folder, keep)
@@ -74,10 +75,15 @@ def newest(folder: Path, warn: Callable[[str], None]) -> int:
 
 def best(folder: Path) -> int:
     """The step of the whole checkpoint with the highest score; the newest of equals. Raises CheckpointError."""
-    whole = [step for step in steps(folder) if damage(folder, step) is None]
-    if not whole:
-        raise CheckpointError(f"no usable checkpoint in {folder}")
-    return max(whole, key=lambda step: (_manifest(folder, step)["score"], step))
+    scores = {}
+    for step in steps(folder):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            scores[step] = _manifest(folder, step)["score"]
+    # Highest first, so that as a rule the files of only one are read through.
+    for step in sorted(scores, key=lambda step: (scores[step], step), reverse=True):
+        if damage(folder, step) is None:
+            return step
+    raise CheckpointError(f"no usable checkpoint in {folder}")
 
 
 def damage(folder: Path, step: int) -> str | None:

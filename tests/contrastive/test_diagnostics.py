@@ -51,3 +51,10 @@ def test_uniformity_measures_goals():
     first, second = (representation_diagnostics(left, y) for left in (x, other))
     assert float(first["uniformity"]) == float(second["uniformity"])
     assert abs(float(first["alignment"]) - float(second["alignment"])) > 1e-3
+
+
+def test_an_embedding_of_zero_stays_at_the_centre():
+    x, y = jnp.asarray([[0.0, 0.0], [2.0, 0.0]]), jnp.asarray([[0.0, 5.0], [0.0, 0.0]])
+    found = representation_diagnostics(x, y)
+    assert float(found["alignment"]) == pytest.approx((1.0 + 1.0) / 2, rel=1e-6)
+    assert float(found["uniformity"]) == pytest.approx(-2.0, rel=1e-6)

@@ -25,13 +25,18 @@ def representation_diagnostics(x: Float[Array, "B R"], y: Float[Array, "B R"]) -
     """Alignment and uniformity on the unit sphere (Wang and Isola, 2020).
 
     Alignment is the mean squared distance of positive pairs, 0 at best; uniformity is log mean exp(-2 |y_i - y_j|^2)
-    over distinct goals, 0 when all embeddings coincide and lower the more evenly they spread.
+    over distinct goals, 0 when all embeddings coincide and lower the more evenly they spread. An embedding of zero
+    has no direction and stays zero.
     """
-    x = x / jnp.linalg.norm(x, axis=-1, keepdims=True)
-    y = y / jnp.linalg.norm(y, axis=-1, keepdims=True)
+    x, y = _unit(x), _unit(y)
     size = y.shape[0]
     exponents = jnp.where(jnp.eye(size, dtype=bool), -jnp.inf, -2.0 * squared_distances(y, y))
     return {
         "alignment": jnp.mean(jnp.sum(jnp.square(x - y), axis=-1)),
         "uniformity": jax.nn.logsumexp(exponents) - jnp.log(size * (size - 1.0)),
     }
+
+
+def _unit(x: Float[Array, "B R"]) -> Float[Array, "B R"]:
+    length = jnp.linalg.norm(x, axis=-1, keepdims=True)
+    return x / jnp.where(length > 0, length, 1.0)
