@@ -17,7 +17,7 @@ from typing import Any, Literal
 AutoReset = Literal["fresh", "cached"]
 EnergyName = Literal["norm", "l2", "l1", "dot", "cosine"]
 LossName = Literal["forward", "backward", "symmetric", "binary", "flat"]
-GoalSampling = Literal["trajectory", "window"]
+GoalSampling = Literal["trajectory", "window", "absorbing"]
 Remat = Literal["none", "dots", "block"]
 Activation = Literal["swish", "relu"]
 
@@ -91,7 +91,9 @@ class AgentConfig:
     discount: float = 0.99
     """Gamma of the geometric distribution over future goals."""
     goal_sampling: GoalSampling = "trajectory"
-    """Where futures are cut: "trajectory" at the trajectory's end; "window" also at a random window, as the paper's."""
+    """Where futures are cut: "trajectory" at the trajectory's end; "window" also at a random window, as the paper's;
+    "absorbing" at the trajectory's end too, but what lies beyond a terminated one is the outcome "ended", so that an
+    early end makes goals less likely."""
     window_length: int = 1000
     """Steps per window; acts with goal_sampling "window" only."""
     actor_learning_rate: float = 3e-4

@@ -145,12 +145,13 @@ def init_state(program: Program) -> TrainState:
 
 
 def transition_sizes(spec: EnvSpec) -> dict[str, int]:
-    """Size of every float field of a Transition."""
+    """Size of the fields of a Transition that a replay can store; flags are stored as 0 and 1."""
     return {
         "state": spec.state_size,
         "action": spec.action_size,
         "goal": spec.goal_size,
         "next_state": spec.state_size,
+        "terminated": 1,
     }
 
 

@@ -31,8 +31,12 @@ class Transition(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Positive pairs: `goal[i]` was reached after `state[i]`, `action[i]` in the same trajectory."""
+    """Positive pairs: `goal[i]` was reached after `state[i]`, `action[i]` in the same trajectory.
+
+    Where `ended[i]`, the critic's future is no goal but the end of the episode; None says that this is told nowhere.
+    """
 
     state: Float[Array, "B S"]
     action: Float[Array, "B A"]
     goal: Float[Array, "B G"]
+    ended: Bool[Array, "B"] | None = None

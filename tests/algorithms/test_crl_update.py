@@ -32,12 +32,14 @@ CONFIG = Config(
     network=NetworkConfig(depth=4, block_size=2, width=8, representation_size=4),
 )
 ROWS = 6
+ENDED = (False, True, False, False, True, False)
+"""Rows of a batch whose episode ended; of no meaning but for goal_sampling "absorbing"."""
 
 
 def batch(seed: int) -> Batch:
     rng = np.random.default_rng(seed)
     draw = lambda size: jnp.asarray(rng.normal(size=(ROWS, size)), jnp.float32)  # noqa: E731
-    return Batch(draw(5), jnp.tanh(draw(3)), draw(2))
+    return Batch(draw(5), jnp.tanh(draw(3)), draw(2), jnp.asarray(ENDED))
 
 
 # The losses, written out again.
@@ -76,6 +78,8 @@ def temperature_loss(log_temperature, agent, batch: Batch, key: jax.Array, confi
 
 def critic_loss(critic, batch: Batch, config: AgentConfig) -> jax.Array:
     phi, psi = phi_of(critic, batch.state, batch.action), critic.psi(batch.goal)
+    if config.goal_sampling == "absorbing":
+        psi = jnp.stack([critic.ended if over else row for over, row in zip(ENDED, psi, strict=True)])
     logits = energy(config.energy, phi[:, None, :], psi[None, :, :])
     rows, columns = jnp.log(jnp.sum(jnp.exp(logits), axis=1)), jnp.log(jnp.sum(jnp.exp(logits), axis=0))
     forward, backward = jnp.mean(rows - jnp.diagonal(logits)), jnp.mean(columns - jnp.diagonal(logits))
@@ -111,12 +115,13 @@ class Case(NamedTuple):
     gradients: dict
 
 
-CASES = [("norm", "forward"), ("dot", "symmetric")]
+CASES = [("norm", "forward", "trajectory"), ("dot", "symmetric", "trajectory"), ("norm", "forward", "absorbing")]
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)
 def case(request) -> Case:
-    config = override(CONFIG, {"agent.energy": request.param[0], "agent.loss": request.param[1]})
+    names = "agent.energy", "agent.loss", "agent.goal_sampling"
+    config = override(CONFIG, dict(zip(names, request.param, strict=True)))
     algorithm = build(config, SPEC)
     with jax.debug_key_reuse(True):
         fresh = jax.jit(algorithm.init)(jax.random.key(0))
@@ -181,7 +186,7 @@ def test_the_first_agent_has_log_temperature_zero_and_networks_of_its_own_draws(
     assert float(agent.log_temperature) == 0.0
     for state in (agent.actor_opt, agent.critic_opt, agent.temperature_opt):
         assert all(not np.any(leaf) for leaf in jax.tree.leaves(state))
-    kernels = [to64(net.trunk.stack.units.dense.kernel) for net in (agent.actor, *agent.critic)]
+    kernels = [to64(net.trunk.stack.units.dense.kernel) for net in (agent.actor, agent.critic.phi, agent.critic.psi)]
     for i, kernel in enumerate(kernels):
         assert all(np.abs(kernel - other).mean() > 0.1 for other in kernels[:i])
     assert agent.actor.trunk.stem.dense.kernel.shape == (5 + 2, 8)

@@ -24,6 +24,26 @@ def trajectory_joint(episodes: np.ndarray, discount: float) -> np.ndarray:
     return np.stack(per_env) / (length * num_envs)
 
 
+def absorbing_joint(episodes: np.ndarray, terminated: np.ndarray, discount: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of variant "absorbing": P[env, i, j] of pairs that reach row j, and P[env, i] of those that outlive the end.
+
+    The geometric over all offsets, none left out: what falls beyond the end of a terminated episode is its end.
+    """
+    length, num_envs = episodes.shape
+    reached, ended = np.zeros((num_envs, length, length)), np.zeros((num_envs, length))
+    for env in range(num_envs):
+        for i in range(length):
+            rows = [j for j in range(length) if j > i and episodes[j, env] == episodes[i, env]]
+            last = rows[-1] if rows else i
+            if not terminated[last, env]:
+                reached[env, i] = future_probabilities(list(episodes[:, env]), discount)[i]
+                continue
+            for j in rows:
+                reached[env, i, j] = (1 - discount) * discount ** (j - i - 1)
+            ended[env, i] = 1 - reached[env, i].sum()
+    return reached / (length * num_envs), ended / (length * num_envs)
+
+
 def window_joint(episodes: np.ndarray, discount: float, window_length: int) -> np.ndarray:
     """P[env, i, j] of variant "window": every whole window alike, every row of it but the last alike, j within it."""
     length, num_envs = episodes.shape

@@ -116,6 +116,26 @@ def test_pairs_of_variant_window_have_the_enumerated_joint_distribution(wrapped,
     assert counts[:, -1].sum() == 0
 
 
+def test_pairs_of_variant_absorbing_have_the_enumerated_joint_distribution(wrapped):
+    """Episodes 0 and 2 of the first environment and 1 of the second were terminated, the others truncated or go on."""
+    _, episodes = wrapped
+    last = np.concatenate([episodes[1:] != episodes[:-1], np.zeros((1, ENVS), bool)])
+    terminated = last & np.stack([np.isin(episodes[:, 0], [0, 2]), np.isin(episodes[:, 1], [1])], axis=1)
+    ids, rows = jnp.asarray(episodes), jnp.zeros((*episodes.shape, 1))
+    block = Transition(rows, rows, rows, rows, ids > 9, jnp.asarray(terminated), ids > 9, ids)
+    replay = buffer.jit_insert(buffer.init({"terminated": 1}, CAPACITY, ENVS), block)
+    pairs = jax.tree.map(np.asarray, sample_pairs(jax.random.key(3), replay, (200_000,), DISCOUNT, "absorbing", 5))
+    reached, ended = np.zeros((ENVS, CAPACITY, CAPACITY), int), np.zeros((ENVS, CAPACITY), int)
+    alive = ~pairs.ended
+    np.add.at(reached, (pairs.env[alive], pairs.time[alive], pairs.future[alive]), 1)
+    np.add.at(ended, (pairs.env[~alive], pairs.time[~alive]), 1)
+    expected = reference.absorbing_joint(episodes, terminated, DISCOUNT)
+    counts, joint = (np.concatenate([part.ravel() for part in parts]) for parts in ((reached, ended), expected))
+    assert chi_square_p(counts, joint) > 1e-3
+    assert counts[joint == 0].sum() == 0
+    assert ended.sum() > 20_000
+
+
 @pytest.mark.parametrize("variant", ["trajectory", "window"])
 def test_futures_lie_in_the_same_episode_and_only_last_steps_are_paired_with_themselves(wrapped, variant):
     replay, episodes = wrapped
@@ -152,7 +172,7 @@ def test_a_ring_that_is_not_yet_full_gives_only_rows_it_holds(variant):
 def test_draws_are_independent_and_each_key_is_used_once(wrapped, variant, keys_used_once):
     replay, _ = wrapped
     pairs = sample_pairs(jax.random.key(1), replay, (400, 50), DISCOUNT, variant, 5)
-    for leaf in pairs:
+    for leaf in pairs[:3]:
         values = np.asarray(leaf, float)
         values = (values - values.mean()) / values.std()
         assert abs((values[1:] * values[:-1]).mean()) < 5 / np.sqrt(values.size)

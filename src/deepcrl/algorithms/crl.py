@@ -30,6 +30,8 @@ class Critic(NamedTuple):
 
     phi: Encoder
     psi: Encoder
+    ended: Float[Array, "R"] | None
+    """What psi is for the outcome "ended"; with goal_sampling "absorbing" only."""
 
 
 class CRLAgent(NamedTuple):
@@ -79,6 +81,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
     actor_adam = optax.adam(agent_config.actor_learning_rate)
     critic_adam = optax.adam(agent_config.critic_learning_rate)
     temperature_adam = optax.adam(agent_config.temperature_learning_rate)
+    absorbing = agent_config.goal_sampling == "absorbing"
     target_entropy = -agent_config.entropy_coefficient * spec.action_size
 
     def init(key: PRNGKeyArray) -> CRLAgent:
@@ -87,6 +90,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         critic = Critic(
             phi=Encoder.init(phi_key, spec.state_size + spec.action_size, network),
             psi=Encoder.init(psi_key, spec.goal_size, network),
+            ended=jnp.zeros(network.representation_size) if absorbing else None,
         )
         log_temperature = jnp.zeros(())
         return CRLAgent(
@@ -109,10 +113,10 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         temperature_loss, temperature_grad = jax.value_and_grad(temperature_loss_fn)(
             agent.log_temperature, entropy, target_entropy
         )
-        (critic_loss, logit_metrics), (phi_grads, psi_cotangent) = jax.value_and_grad(
-            critic_loss_fn, argnums=(0, 1), has_aux=True
-        )(agent.critic.phi, psi, batch)
-        critic_grads = Critic(phi_grads, pull_psi(psi_cotangent)[0])
+        critic_loss, (phi_grads, psi_cotangent, ended_grad) = jax.value_and_grad(critic_loss_fn, argnums=(0, 1, 2))(
+            agent.critic.phi, psi, agent.critic.ended, batch
+        )
+        critic_grads = Critic(phi_grads, pull_psi(psi_cotangent)[0], ended_grad)
 
         actor, actor_opt = step(actor_adam, agent.actor, agent.actor_opt, actor_grads)
         critic, critic_opt = step(critic_adam, agent.critic, agent.critic_opt, critic_grads)
@@ -128,13 +132,12 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
             "actor_grad_norm": global_norm(actor_grads),
             "phi_grad_norm": global_norm(critic_grads.phi),
             "psi_grad_norm": global_norm(critic_grads.psi),
-            **logit_metrics,
         }
         return CRLAgent(actor, critic, log_temperature, actor_opt, critic_opt, temperature_opt), metrics
 
-    def critic_loss_fn(phi_net: Encoder, psi: Array, batch: Batch) -> tuple[Array, Metrics]:
-        logits = energy.pairwise(encode(phi_net, batch.state, batch.action), psi)
-        return contrastive_loss(agent_config, logits), {}
+    def critic_loss_fn(phi_net: Encoder, psi: Array, ended: Array | None, batch: Batch) -> Array:
+        logits = energy.pairwise(encode(phi_net, batch.state, batch.action), outcomes(psi, ended, batch))
+        return contrastive_loss(agent_config, logits)
 
     def actor_loss_fn(
         actor: Policy, phi_net: Encoder, psi: Array, log_temperature: Array, batch: Batch, key: PRNGKeyArray
@@ -168,11 +171,12 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
             state=buffer.gather(replay, "state", pairs.time, pairs.env),
             action=buffer.gather(replay, "action", pairs.time, pairs.env),
             goal=future[..., np.array(spec.goal_indices)],
+            ended=pairs.ended,
         )
 
     def diagnose(agent: CRLAgent, batch: Batch) -> Metrics:
         phi = encode(agent.critic.phi, batch.state, batch.action)
-        psi = agent.critic.psi(batch.goal)
+        psi = outcomes(agent.critic.psi(batch.goal), agent.critic.ended, batch)
         return logit_diagnostics(energy.pairwise(phi, psi)) | representation_diagnostics(phi, psi)
 
     def value(agent: CRLAgent, state: Array, action: Array, goal: Array) -> Array:
@@ -183,12 +187,18 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         embed_state_action=lambda agent, state, action: encode(agent.critic.phi, state, action),
         embed_goal=lambda agent, goal: agent.critic.psi(goal),
     )
-    return Algorithm(("state", "action"), init, act, draw, relabel, update, diagnose, probes)
+    columns = ("state", "action", *(("terminated",) if absorbing else ()))
+    return Algorithm(columns, init, act, draw, relabel, update, diagnose, probes)
 
 
 def encode(phi: Encoder, state: Float[Array, "B S"], action: Float[Array, "B A"]) -> Float[Array, "B R"]:
     """phi(s, a)."""
     return phi(jnp.concatenate([state, action], axis=-1))
+
+
+def outcomes(psi: Float[Array, "B R"], ended: Float[Array, "R"] | None, batch: Batch) -> Float[Array, "B R"]:
+    """Embeddings of what the critic is to foretell: goals, or the end of the episode. The actor is given goals only."""
+    return psi if ended is None or batch.ended is None else jnp.where(batch.ended[:, None], ended, psi)
 
 
 def contrastive_loss(config: AgentConfig, logits: Float[Array, "B B"]) -> Float[Array, ""]:

@@ -52,8 +52,12 @@ def insert(replay: Replay, transitions: Transition) -> Replay:
     episode_id = transitions.episode_id.astype(jnp.int32)
     # Later steps of an episode share its slot and have later times, as does an old episode whose slot is reused.
     last_time = replay.last_time.at[episode_id % capacity, envs[None, :]].max(times[:, None])
+    columns = {}
+    for name, column in replay.columns.items():
+        rows = getattr(transitions, name).reshape(length, *column.shape[1:])
+        columns[name] = column.at[slots].set(rows.astype(column.dtype))
     return Replay(
-        columns={name: column.at[slots].set(getattr(transitions, name)) for name, column in replay.columns.items()},
+        columns=columns,
         episode_id=replay.episode_id.at[slots].set(episode_id),
         last_time=last_time,
         size=replay.size + length,

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from deepcrl.config import GoalSampling
-from deepcrl.replay.buffer import Replay, steps_left, valid_times
+from deepcrl.replay.buffer import Replay, gather, steps_left, valid_times
 
 
 class Pairs(NamedTuple):
@@ -16,6 +16,8 @@ class Pairs(NamedTuple):
     time: Int[Array, "*batch"]
     future: Int[Array, "*batch"]
     env: Int[Array, "*batch"]
+    ended: Bool[Array, "*batch"] | None = None
+    """Whether the future lies beyond the end of a terminated trajectory; told by variant "absorbing" only."""
 
 
 def truncated_geometric(u: Float[Array, "*batch"], count: Int[Array, "*batch"], discount: float):
@@ -43,13 +45,15 @@ def sample_pairs(
     "window": a window of `window_length` stored steps of one environment, uniformly; a step in it but the last,
     uniformly; its future is cut at the end of the window too (the paper's distribution). While fewer steps are
     stored, the window is all of them.
+    "absorbing": as "trajectory", and with probability discount^n, the geometric's mass beyond the n steps left, a pair
+    of a terminated trajectory is marked `ended` (needs the column "terminated").
     A step without a future, the last of its trajectory, is paired with itself.
     """
     env_key, time_key, start_key, future_key = jax.random.split(key, 4)
     first, end = valid_times(replay)
     num_envs = replay.episode_id.shape[1]
     env = jax.random.randint(env_key, shape, 0, num_envs)
-    if variant == "trajectory":
+    if variant != "window":
         time = jax.random.randint(time_key, shape, first, end)
         left = steps_left(replay, time, env)
     else:
@@ -57,5 +61,10 @@ def sample_pairs(
         start = jax.random.randint(start_key, shape, first, end - length + 1)
         time = start + jax.random.randint(time_key, shape, 0, length - 1)
         left = jnp.minimum(steps_left(replay, time, env), start + length - 1 - time)
+    ended = None
+    if variant == "absorbing":
+        future_key, ended_key = jax.random.split(future_key)
+        terminated = gather(replay, "terminated", time + left, env)[..., 0] > 0
+        ended = terminated & (jax.random.uniform(ended_key, shape) < discount**left)
     u = jax.random.uniform(future_key, shape)
-    return Pairs(time, time + truncated_geometric(u, left, discount), env)
+    return Pairs(time, time + truncated_geometric(u, left, discount), env, ended)
