@@ -94,6 +94,11 @@ class AgentConfig:
     """Where futures are cut: "trajectory" at the trajectory's end; "window" also at a random window, as the paper's;
     "absorbing" at the trajectory's end too, but what lies beyond a terminated one is the outcome "ended", so that an
     early end makes goals less likely."""
+    end_aversion: float = 0.0
+    """Weight of the outcome "ended" in the actor's loss; 1 maximises the log-odds of the goal against an early end.
+    Needs goal_sampling "absorbing"."""
+    random_goals: float = 0.0
+    """Share of the actor's pairs whose goal is another pair's; the rest keep their hindsight goal. The paper's is 0."""
     window_length: int = 1000
     """Steps per window; acts with goal_sampling "window" only."""
     actor_learning_rate: float = 3e-4

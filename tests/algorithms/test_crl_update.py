@@ -65,14 +65,24 @@ def phi_of(critic, state: jax.Array, action: jax.Array) -> jax.Array:
     return critic.phi(jnp.concatenate([state, action], axis=-1))
 
 
+def for_actor(batch: Batch, config: AgentConfig) -> Batch:
+    """The first rows with the goal of the row before, the very first with the last one's."""
+    source = [row - 1 if row < round(config.random_goals * ROWS) else row for row in range(ROWS)]
+    return batch._replace(goal=batch.goal[jnp.asarray(source)])
+
+
 def actor_loss(actor, agent, batch: Batch, key: jax.Array, config: AgentConfig) -> jax.Array:
+    batch = for_actor(batch, config)
     action, log_prob = action_and_log_prob(actor, batch, key)
-    value = energy(config.energy, phi_of(agent.critic, batch.state, action), agent.critic.psi(batch.goal))
+    phi = phi_of(agent.critic, batch.state, action)
+    value = energy(config.energy, phi, agent.critic.psi(batch.goal))
+    if config.end_aversion:
+        value = value - config.end_aversion * energy(config.energy, phi, jnp.stack(ROWS * [agent.critic.ended]))
     return jnp.mean(jnp.exp(agent.log_temperature) * log_prob - value)
 
 
 def temperature_loss(log_temperature, agent, batch: Batch, key: jax.Array, config: AgentConfig) -> jax.Array:
-    _, log_prob = action_and_log_prob(agent.actor, batch, key)
+    _, log_prob = action_and_log_prob(agent.actor, for_actor(batch, config), key)
     return jnp.exp(log_temperature) * jnp.mean(-log_prob + config.entropy_coefficient * SPEC.action_size)
 
 
@@ -116,12 +126,14 @@ class Case(NamedTuple):
 
 
 CASES = [("norm", "forward", "trajectory"), ("dot", "symmetric", "trajectory"), ("norm", "forward", "absorbing")]
+BESIDES = {"absorbing": {"agent.random_goals": 0.5, "agent.end_aversion": 0.7}}
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)
 def case(request) -> Case:
     names = "agent.energy", "agent.loss", "agent.goal_sampling"
     config = override(CONFIG, dict(zip(names, request.param, strict=True)))
+    config = override(config, BESIDES.get(config.agent.goal_sampling, {}))
     algorithm = build(config, SPEC)
     with jax.debug_key_reuse(True):
         fresh = jax.jit(algorithm.init)(jax.random.key(0))
@@ -162,7 +174,8 @@ def test_the_new_parameters_are_one_adam_step_down_each_loss(case, part):
 
 def test_logged_losses_entropy_temperature_and_gradient_norms_are_the_true_ones(case):
     metrics = {name: float(value) for name, value in case.metrics.items()}
-    _, log_prob = action_and_log_prob(case.before.actor, batch(2), jax.random.key(2))
+    rows = for_actor(batch(2), case.config.agent)
+    _, log_prob = action_and_log_prob(case.before.actor, rows, jax.random.key(2))
 
     def norm(tree) -> float:
         return np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(to64(tree))))

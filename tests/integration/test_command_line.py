@@ -26,6 +26,8 @@ MISTAKES = {
     "impossible ratio": (["--updates-per-env-steps", "1:77"], ["1:77", "nearest"]),
     "mode": (["--explore", "best_of_1"], ["'best_of_1'", "K >= 2"]),
     "discount": (["--discount", "1.0"], ["agent.discount = 1.0", "between 0 and 1"]),
+    "share of goals": (["--random-goals", "1.5"], ["agent.random_goals = 1.5", "between 0 and 1"]),
+    "aversion": (["--end-aversion", "1"], ["agent.end_aversion = 1.0", "'absorbing'"]),
     "seed": (["--seed", "-1"], ["seed = -1"]),
     "not a number": (["--batch-size", "many"], ["--batch-size INT", "'many'"]),
     "not a choice": (["--goal-sampling", "windw"], ["'windw'", "'trajectory', 'window'"]),

@@ -173,6 +173,7 @@ CHANGES = {
     "agent.logsumexp_penalty": 0.2,
     "agent.discount": 0.5,
     "agent.goal_sampling": "window",
+    "agent.random_goals": 0.5,
     "agent.window_length": 5,
     "agent.actor_learning_rate": 1e-3,
     "agent.critic_learning_rate": 1e-3,
@@ -197,8 +198,15 @@ BESIDES = {
     # Before the untrained point has reached a corner, where it ends up in either mode.
     "evaluation.mode": {"env.episode_length": 5},
 }
-# Tested elsewhere: a single choice today, numbers that must not change, files instead of numbers.
-ELSEWHERE = {"env.engine", "agent.algorithm", "network.remat", "network.unroll", "checkpoint.keep"}
+# Tested elsewhere: what acts where episodes terminate, single choices, numbers that must not change, files.
+ELSEWHERE = {
+    "agent.end_aversion",
+    "env.engine",
+    "agent.algorithm",
+    "network.remat",
+    "network.unroll",
+    "checkpoint.keep",
+}
 
 
 def test_the_list_of_options_is_complete():

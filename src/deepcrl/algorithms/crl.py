@@ -53,6 +53,15 @@ def check(config: Config) -> None:
     parse_mode(config.evaluation.mode, "evaluation.mode")
     if not 0.0 < agent.discount < 1.0:
         raise ConfigError(f"agent.discount = {agent.discount} must lie strictly between 0 and 1")
+    if not 0.0 <= agent.random_goals <= 1.0:
+        raise ConfigError(f"agent.random_goals = {agent.random_goals} must lie between 0 and 1")
+    if agent.end_aversion < 0.0:
+        raise ConfigError(f"agent.end_aversion = {agent.end_aversion} must be 0 or more")
+    if agent.end_aversion > 0.0 and agent.goal_sampling != "absorbing":
+        raise ConfigError(
+            f"agent.end_aversion = {agent.end_aversion} needs agent.goal_sampling = 'absorbing', not "
+            f"{agent.goal_sampling!r}"
+        )
     if agent.window_length < 2:
         raise ConfigError(f"agent.window_length = {agent.window_length} must be at least 2")
     if config.train.prefill_steps < 2:
@@ -108,7 +117,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         psi, pull_psi = jax.vjp(lambda net: net(batch.goal), agent.critic.psi)
 
         (actor_loss, entropy), actor_grads = jax.value_and_grad(actor_loss_fn, has_aux=True)(
-            agent.actor, agent.critic.phi, psi, agent.log_temperature, batch, key
+            agent.actor, agent.critic.phi, (psi, agent.critic.ended), agent.log_temperature, batch, key
         )
         temperature_loss, temperature_grad = jax.value_and_grad(temperature_loss_fn)(
             agent.log_temperature, entropy, target_entropy
@@ -140,10 +149,23 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         return contrastive_loss(agent_config, logits)
 
     def actor_loss_fn(
-        actor: Policy, phi_net: Encoder, psi: Array, log_temperature: Array, batch: Batch, key: PRNGKeyArray
+        actor: Policy,
+        phi_net: Encoder,
+        embeddings: tuple[Array, Array | None],
+        log_temperature: Array,
+        batch: Batch,
+        key: PRNGKeyArray,
     ) -> tuple[Array, Array]:
-        action, log_prob = policy.sample_with_log_prob(actor(batch.state, batch.goal), key)
-        value = energy.paired(encode(phi_net, batch.state, action), psi)
+        psi, ended = embeddings
+        goal, psi = mix_goals((batch.goal, psi), agent_config.random_goals)
+        action, log_prob = policy.sample_with_log_prob(actor(batch.state, goal), key)
+        phi = encode(phi_net, batch.state, action)
+        value = energy.paired(phi, psi)
+        if ended is not None and batch.ended is not None and agent_config.end_aversion:
+            # Both are log-ratios of the same phi: what they share, a normaliser of its own for each pair, cancels.
+            # Without an end in the batch, "ended" means nothing yet, or ever.
+            weight = agent_config.end_aversion * jnp.any(batch.ended)
+            value -= weight * energy.paired(phi, jnp.broadcast_to(ended, phi.shape))
         return jnp.mean(jnp.exp(log_temperature) * log_prob - value), -jnp.mean(log_prob)
 
     def act(agent: CRLAgent, state: Array, goal: Array, key: PRNGKeyArray, mode: str) -> Array:
@@ -199,6 +221,15 @@ def encode(phi: Encoder, state: Float[Array, "B S"], action: Float[Array, "B A"]
 def outcomes(psi: Float[Array, "B R"], ended: Float[Array, "R"] | None, batch: Batch) -> Float[Array, "B R"]:
     """Embeddings of what the critic is to foretell: goals, or the end of the episode. The actor is given goals only."""
     return psi if ended is None or batch.ended is None else jnp.where(batch.ended[:, None], ended, psi)
+
+
+def mix_goals(rows: tuple[Float[Array, "B G"], Float[Array, "B R"]], share: float):
+    """Goals and their embeddings for the actor: in the first `share` of the rows those of the pair before.
+
+    Pairs are drawn independently, so a neighbour's goal is a random one.
+    """
+    count = round(share * rows[0].shape[0])
+    return tuple(jnp.concatenate([jnp.roll(x, 1, axis=0)[:count], x[count:]]) if count else x for x in rows)
 
 
 def contrastive_loss(config: AgentConfig, logits: Float[Array, "B B"]) -> Float[Array, ""]:
