@@ -42,7 +42,7 @@ def another(hint: Any, value: Any) -> Any:
         return next(option for option in typing.get_args(hint) if option != value)
     if isinstance(hint, types.UnionType):
         return 8 if int in typing.get_args(hint) else "another"
-    return {bool: lambda: not value, int: lambda: value + 1, float: lambda: value / 2, str: lambda: value + "x"}[hint]()
+    return {bool: lambda: not value, int: lambda: value + 1, float: lambda: value / 2 or 0.5, str: lambda: value + "x"}[hint]()
 
 
 LEAVES = leaves()
@@ -77,6 +77,8 @@ PAPER = {
     "agent.critic_learning_rate": 3e-4,
     "agent.temperature_learning_rate": 3e-4,
     "agent.entropy_coefficient": 0.5,
+    "agent.random_goals": 0.0,
+    "agent.end_aversion": 0.0,
     "agent.explore": "sample",
     "train.unroll_length": 62,
     "train.prefill_steps": 1000,
