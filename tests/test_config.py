@@ -42,9 +42,13 @@ def another(hint: Any, value: Any) -> Any:
         return next(option for option in typing.get_args(hint) if option != value)
     if isinstance(hint, types.UnionType):
         return 8 if int in typing.get_args(hint) else "another"
-    return {bool: lambda: not value, int: lambda: value + 1, float: lambda: value / 2 or 0.5, str: lambda: value + "x"}[
-        hint
-    ]()
+    changes = {
+        bool: lambda: not value,
+        int: lambda: value + 1,
+        float: lambda: value / 2 or 0.5,
+        str: lambda: f"{value}x",
+    }
+    return changes[hint]()
 
 
 LEAVES = leaves()

@@ -255,6 +255,28 @@ def test_the_configured_energy_gives_the_values_and_the_diagnostics(agent, name)
     }
 
 
+def test_without_an_end_in_the_batch_aversion_to_it_does_nothing():
+    """Where episodes never terminate, "ended" is a vector that nothing has trained."""
+    rows, agents = batch(6)._replace(ended=jnp.zeros(ROWS, bool)), []
+    for aversion in (0.0, 2.0):
+        changes = {"agent.goal_sampling": "absorbing", "agent.end_aversion": aversion}
+        algorithm = build(override(CONFIG, changes), SPEC)
+        fresh = jax.jit(algorithm.init)(jax.random.key(0))
+        agents.append(jax.jit(algorithm.update)(fresh, rows, jax.random.key(1))[0])
+    jax.tree.map(np.testing.assert_array_equal, *(agent.actor for agent in agents))
+
+
+def test_the_end_takes_the_place_of_the_goal_in_the_diagnostics():
+    """Rows that ended are compared with the learnt vector; their goal's embedding enters nothing."""
+    algorithm = build(override(CONFIG, {"agent.goal_sampling": "absorbing"}), SPEC)
+    fresh = jax.jit(algorithm.init)(jax.random.key(0))
+    fresh = fresh._replace(critic=fresh.critic._replace(ended=jnp.arange(4.0)))
+    diagnose, rows = jax.jit(algorithm.diagnose), batch(7)
+    moved = rows._replace(goal=jnp.where(rows.ended[:, None], 9.0, rows.goal))
+    assert diagnose(fresh, rows) == diagnose(fresh, moved)
+    assert diagnose(fresh, rows) != diagnose(fresh, moved._replace(ended=None))
+
+
 def test_actions_by_mode(agent):
     """The mean's tanh; a sample; and of K samples the one whose value is greatest, row by row."""
     algorithm, rows, key = build(CONFIG, SPEC), batch(5), jax.random.key(7)

@@ -26,6 +26,14 @@ def test_accuracy_looks_along_goals_and_not_along_states():
     assert float(logit_diagnostics(logits.T)["accuracy"]) == 1.0
 
 
+def test_accuracy_counts_the_end_as_one_outcome():
+    """Row 0 finds the end in row 2's column, row 1 a goal that is not its own, row 2 a goal instead of the end."""
+    logits = jnp.asarray([[1.0, 0.0, 1.5, 0.0], [0.0, 1.0, 0.0, 2.0], [0.0, 3.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    ended = jnp.asarray([True, False, True, False])
+    assert float(logit_diagnostics(logits, ended)["accuracy"]) == pytest.approx(2 / 4)
+    assert float(logit_diagnostics(logits)["accuracy"]) == pytest.approx(1 / 4)
+
+
 def test_alignment_is_the_mean_squared_distance_on_the_unit_sphere():
     """Angles of 0, 90, 180 and 60 degrees are 0, 2, 4 and 1 apart, squared; lengths do not matter."""
     angles = np.deg2rad([0.0, 90.0, 180.0, 60.0])

@@ -55,6 +55,21 @@ def test_ten_thousand_random_steps_never_enter_a_wall():
     assert len(np.unique(np.round(np.asarray(state.state) / CELL_SIZE), axis=0)) > 1
 
 
+@pytest.mark.parametrize(("maze", "missed"), [("l", []), ("j", [(3, 2)])])
+def test_a_straight_line_agent_misses_the_dead_end_of_the_quickstart_only(maze, missed):
+    """Heading for the goal and sliding along walls: what the quickstart's agent must do better than."""
+    env = compiled(f"point_{maze}_maze")
+    goals = cells(LAYOUTS[maze], "G")
+    start = cells(LAYOUTS[maze], "R")[0] * CELL_SIZE
+    state = start_at(env, np.tile(start, (len(goals), 1)), goals * CELL_SIZE)
+    met = np.zeros(len(goals), bool)
+    for _ in range(env.spec.episode_length - 1):
+        offset = state.goal - state.state
+        state = env.step(state, offset / jnp.abs(offset).max(axis=-1, keepdims=True))
+        met |= np.asarray(state.success)
+    assert [tuple(int(x) for x in goal) for goal in goals[~met]] == missed
+
+
 def test_slides_along_a_wall(u_maze):
     """From (4, 4) towards the wall face x = 2: x stops one radius before it, y goes on at its own speed."""
     state = walk(u_maze, start_at(u_maze, [[4.0, 3.0]]), (-1.0, 0.5), 5)

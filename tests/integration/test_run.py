@@ -13,6 +13,7 @@ import pytest
 
 import deepcrl
 from deepcrl.config import Config, override
+from deepcrl.envs import ant
 from deepcrl.train import RESET, build, init_state, make_learn, run_key, train
 
 TINY = {
@@ -218,6 +219,18 @@ def shortest_run(config: Config) -> list[dict]:
     """The rows of a run without a folder to keep; equal configurations are run once."""
     with tempfile.TemporaryDirectory() as folder:
         return numbers(train(config, Path(folder) / "run").rows)
+
+
+def test_early_ends_reach_the_critic_and_the_actor(monkeypatch: pytest.MonkeyPatch):
+    """On the ant, with the height of its start as the largest that is healthy, so that episodes soon end."""
+    monkeypatch.setattr(ant, "HEALTHY_HEIGHT", (0.2, ant.START_HEIGHT))
+    runs = [
+        shortest_run(tiny("ant", agent__goal_sampling=sampling, agent__end_aversion=aversion, seed=9))
+        for sampling, aversion in [("trajectory", 0.0), ("absorbing", 0.0), ("absorbing", 1.0)]
+    ]
+    losses = [{name: rows[-1][f"train/{name}"] for name in ("critic_loss", "actor_loss")} for rows in runs]
+    assert losses[0]["critic_loss"] != losses[1]["critic_loss"]
+    assert losses[1]["actor_loss"] != losses[2]["actor_loss"]
 
 
 @pytest.mark.parametrize("path", CHANGES)

@@ -199,7 +199,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
     def diagnose(agent: CRLAgent, batch: Batch) -> Metrics:
         phi = encode(agent.critic.phi, batch.state, batch.action)
         psi = outcomes(agent.critic.psi(batch.goal), agent.critic.ended, batch)
-        return logit_diagnostics(energy.pairwise(phi, psi)) | representation_diagnostics(phi, psi)
+        return logit_diagnostics(energy.pairwise(phi, psi), batch.ended) | representation_diagnostics(phi, psi)
 
     def value(agent: CRLAgent, state: Array, action: Array, goal: Array) -> Array:
         return energy.paired(encode(agent.critic.phi, state, action), agent.critic.psi(goal))

@@ -2,17 +2,23 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from deepcrl.contrastive.energy import squared_distances
 from deepcrl.types import Metrics
 
 
-def logit_diagnostics(logits: Float[Array, "B B"]) -> Metrics:
-    """InfoNCE accuracy, mean energies of positive and negative pairs, mean logsumexp over goals."""
+def logit_diagnostics(logits: Float[Array, "B B"], ended: Bool[Array, "B"] | None = None) -> Metrics:
+    """InfoNCE accuracy, mean energies of positive and negative pairs, mean logsumexp over goals.
+
+    Columns with `ended` are one and the same outcome: a row whose own is among them finds it in any.
+    """
     size = logits.shape[0]
     positives = jnp.diagonal(logits)
-    hits = jnp.argmax(logits, axis=1) == jnp.arange(size)
+    found = jnp.argmax(logits, axis=1)
+    hits = found == jnp.arange(size)
+    if ended is not None:
+        hits |= ended & ended[found]
     return {
         "accuracy": jnp.mean(hits.astype(jnp.float32)),
         "positive_energy": jnp.mean(positives),

@@ -45,10 +45,9 @@ POINT_DEFAULTS: dict[str, Any] = {
     # Corridors are short beside 1 / (1 - 0.99) = 100 steps: with the paper's discount one step more or less hardly
     # changes a value.
     "agent.discount": 0.95,
-    # A goal behind a wall is met where a wall must be rounded: not near a pair's own state, but near another's.
+    # Hindsight goals lie a few steps ahead; the commanded ones lie behind walls, where another pair's may.
     "agent.random_goals": 0.5,
-    # Sixteen thousand updates, where the paper has 2.5 million: larger steps. At 3e-4 the temperature would need a
-    # third of the run to let go of uniform noise.
+    # Sixteen thousand updates, where the paper has 2.5 million: larger steps.
     "agent.actor_learning_rate": 1e-3,
     "agent.critic_learning_rate": 1e-3,
     "agent.temperature_learning_rate": 3e-3,
