@@ -72,7 +72,7 @@ ANT_DEFAULTS: dict[str, Any] = {
     "evaluation.num_evals": 32,
 }
 
-QUICKSTART = "point_j_maze"
+QUICKSTART = "point_l_maze"
 """What `deepcrl train` trains when no environment is named."""
 
 
