@@ -56,8 +56,8 @@ def test_ten_thousand_random_steps_never_enter_a_wall():
 
 
 @pytest.mark.parametrize(("maze", "missed"), [("l", []), ("j", [(3, 2)])])
-def test_a_straight_line_agent_misses_the_dead_end_of_the_quickstart_only(maze, missed):
-    """Heading for the goal and sliding along walls: what the quickstart's agent must do better than."""
+def test_a_straight_line_agent_misses_only_the_dead_end_of_the_harder_maze(maze, missed):
+    """Heading for the goal and sliding along walls: how hard these mazes are, as the README says."""
     env = compiled(f"point_{maze}_maze")
     goals = cells(LAYOUTS[maze], "G")
     start = cells(LAYOUTS[maze], "R")[0] * CELL_SIZE
