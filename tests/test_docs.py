@@ -216,7 +216,7 @@ def test_every_metric_is_explained():
     program = train_module.build(override(preset(), {"network.depth": 4, "network.width": 4}))
     state = jax.eval_shape(lambda: train_module.init_state(program))
     one, flag = np.zeros((1, 1, 2)), np.ones((1, 1), bool)
-    summary = summarise(Episodes(one[0], one[0], one, one[..., 0], flag, flag))
+    summary = summarise(Episodes(one[0], one[0], one, one[..., 0], flag, {}, flag))
     names = ["env_steps", "gradient_steps", "wall_s", *(f"eval/{key}" for key in summary)]
     names += [f"train/{key}" for key in state.sums]
     phases = re.findall(r"clock\.add\((.+?), started\)", (SOURCE / "train.py").read_text())

@@ -23,6 +23,8 @@ class Episodes(NamedTuple):
     distance: Float[np.ndarray, "T N"]
     """Metres to the goal."""
     success: Bool[np.ndarray, "T N"]
+    grades: dict[str, Bool[np.ndarray, "T N"]]
+    """Success by the task's other measures, "easy" and "hard", where it has them."""
     alive: Bool[np.ndarray, "T N"]
     """Whether the step belongs to the episode: true up to and including the first end."""
 
@@ -37,7 +39,10 @@ def make_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> E
 
 
 def summarise(episodes: Episodes) -> Metrics:
-    """Means over episodes: steps at the goal, share that ever reached it, final distance in metres, length in steps."""
+    """Means over episodes: steps at the goal, share that ever reached it, final distance in metres, length in steps.
+
+    "time_at_goal_easy" and "time_at_goal_hard" are the steps within the task's wider and narrower measure.
+    """
     alive = episodes.alive
     success = episodes.success & alive
     lengths = alive.sum(axis=0)
@@ -47,6 +52,7 @@ def summarise(episodes: Episodes) -> Metrics:
         "success_any": float(success.any(axis=0).mean()),
         "final_distance": float(final.mean()),
         "episode_length": float(lengths.mean()),
+        **{f"time_at_goal_{name}": float((g & alive).sum(axis=0).mean()) for name, g in episodes.grades.items()},
     }
 
 
@@ -54,11 +60,13 @@ class _Step(NamedTuple):
     achieved: jax.Array
     distance: jax.Array
     success: jax.Array
+    grades: dict[str, jax.Array]
     alive: jax.Array
 
 
 def _record(env: Env, after: EnvState, alive: Any) -> _Step:
-    return _Step(after.next_state[:, np.array(env.spec.goal_indices)], after.distance, after.success, alive)
+    achieved = after.next_state[:, np.array(env.spec.goal_indices)]
+    return _Step(achieved, after.distance, after.success, after.grades, alive)
 
 
 def _device_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> Evaluate:

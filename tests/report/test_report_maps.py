@@ -22,7 +22,7 @@ def episodes_to(goals: list[tuple[float, float]], reached: list[bool], steps: in
     first = np.tile(np.array(start, np.float32), (len(goals), 1))
     achieved = first + (goal - first) * share.T[..., None]
     distance = np.linalg.norm(achieved - goal, axis=-1)
-    return Episodes(first, goal, achieved, distance, distance < 0.5, np.ones((steps, len(goals)), bool))
+    return Episodes(first, goal, achieved, distance, distance < 0.5, {}, np.ones((steps, len(goals)), bool))
 
 
 def test_choice_keeps_the_proportion_and_spreads_over_goals():

@@ -89,7 +89,7 @@ def ant_task(layout: Layout | None, episode_length: int | None) -> Task:
         scene=Scene(layout, CELL_SIZE),
         reset=reset,
         observe=lambda physics: jnp.concatenate([physics["qpos"][:15], physics["qvel"][:14]]),
-        control=lambda action: action,
+        control=lambda action, physics: action,
         terminated=terminated,
     )
 

@@ -8,7 +8,7 @@ resumed run goes on exactly.
 import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,15 @@ def _silence(mujoco) -> None:
         mujoco.set_mju_user_warning(logging.getLogger(__name__).debug)
 
 
+_Work = Callable[[Any, Any, Iterator[int]], None]
+
+
+def sensor_slices(model: "mujoco.MjModel") -> dict[str, slice]:
+    """Where in "sensordata" each of the model's named sensors is."""
+    sensors = [model.sensor(index) for index in range(model.nsensor)]
+    return {sensor.name: slice(int(sensor.adr[0]), int(sensor.adr[0] + sensor.dim[0])) for sensor in sensors}
+
+
 class _Stepper:
     """The model, one MjData per thread, and how a row of numbers maps to MuJoCo's state."""
 
@@ -70,48 +79,80 @@ class _Stepper:
         self._sizes = {"time": 1, "qpos": model.nq, "qvel": model.nv, "qacc_warmstart": model.nv, "ctrl": model.nu}
         self._limit = mujoco.mjMAXVAL
         self._mj_set, self._mj_step, self._mj_get = mujoco.mj_setState, mujoco.mj_step, mujoco.mj_getState
+        self._mj_forward = mujoco.mj_forward
         # One caller, at most `threads` tasks at once: there is always one left to take.
         self._free = [mujoco.MjData(model) for _ in range(threads)]
 
-    def start(self, physics: Physics) -> dict[str, Any]:
-        """Fresh starts, "qpos" [N, nq] and "qvel" [N, nv], in double precision, with zeros as "qacc_warmstart"."""
+    def start(self, physics: Physics, active: Bool[Array, "N"] | None = None) -> dict[str, Any]:
+        """Fresh starts, "qpos" [N, nq] and "qvel" [N, nv], in double precision, with zeros as "qacc_warmstart".
+
+        Where the model has sensors, with their values [N, nsensordata] under zero control, in rows that are `active`.
+        """
         qpos, qvel = np.array(physics["qpos"], np.float64), np.array(physics["qvel"], np.float64)
-        return {"qpos": qpos, "qvel": qvel, "qacc_warmstart": np.zeros_like(qvel)}
+        started = {"qpos": qpos, "qvel": qvel, "qacc_warmstart": np.zeros_like(qvel)}
+        if self._model.nsensordata:
+            started["sensordata"] = np.zeros((len(qpos), self._model.nsensordata))
+            self._run(started, np.zeros((len(qpos), self._model.nu)), active, self._read)
+        return started
 
     def step(
         self, physics: Physics, control: Float[Array, "N C"], active: Bool[Array, "N"] | None = None
     ) -> dict[str, Any]:
         """All rows one control step later; rows not `active` as they were. A diverged row is NaN throughout."""
-        num_envs = len(control)
-        rows = {"time": np.zeros((num_envs, 1)), **physics, "ctrl": control}
-        table = np.concatenate([np.asarray(rows[name], np.float64) for name in self._sizes], axis=1)
-        chosen = range(num_envs) if active is None else np.flatnonzero(active).tolist()
-        self._step_rows(table, chosen)
+        physics = dict(physics)
+        if "sensordata" in physics:
+            physics["sensordata"] = np.array(physics["sensordata"])
+        table = self._run(physics, control, active, self._advance)
         table[~(np.abs(table) <= self._limit).all(axis=1)] = np.nan
         stops = np.cumsum(list(self._sizes.values()))
         after = dict(zip(self._sizes, np.split(table, stops[:-1], axis=1)))
-        return {name: np.ascontiguousarray(after[name]) for name in physics}
+        return {name: np.ascontiguousarray(after.get(name, value)) for name, value in physics.items()}
 
-    def _step_rows(self, table: Float64[np.ndarray, "N _"], chosen: "range | list[int]") -> None:
-        """Step the chosen rows in place. Threads draw rows one by one: contacts make some rows far slower."""
+    def _run(self, physics: Physics, control: Float[Array, "N C"], active: Bool[Array, "N"] | None, work: "_Work"):
+        """Let `work` do the active rows of (state table, sensors), both in place; returns the table."""
+        num_envs = len(control)
+        rows = {"time": np.zeros((num_envs, 1)), **physics, "ctrl": control}
+        table = np.concatenate([np.asarray(rows[name], np.float64) for name in self._sizes], axis=1)
+        sensors = physics.get("sensordata")
+        chosen = range(num_envs) if active is None else np.flatnonzero(active).tolist()
+        # Threads draw rows one by one: contacts make some rows far slower.
         queue = iter(chosen)
         workers = min(self._threads, len(chosen))
         if workers == 1:
-            return self._work(table, queue)
-        pool = _pool(self._threads)
-        for task in [pool.submit(self._work, table, queue) for _ in range(workers)]:
-            task.result()
-        return None
+            work(table, sensors, queue)
+        else:
+            pool = _pool(self._threads)
+            for task in [pool.submit(work, table, sensors, queue) for _ in range(workers)]:
+                task.result()
+        return table
 
-    def _work(self, table: Float64[np.ndarray, "N _"], queue: Iterator[int]) -> None:
+    def _advance(
+        self, table: Float64[np.ndarray, "N _"], sensors: Float64[np.ndarray, "N _"] | None, queue: Iterator[int]
+    ) -> None:
         model, signature, substeps = self._model, self._signature, self._substeps
         mj_set, mj_step, mj_get = self._mj_set, self._mj_step, self._mj_get
         data = self._free.pop()
         try:
+            readings = data.sensordata
             for index in queue:
                 row = table[index]
                 mj_set(model, data, row, signature)
                 mj_step(model, data, substeps)  # without Python's lock
                 mj_get(model, data, row, signature)
+                if sensors is not None:
+                    sensors[index] = readings
+        finally:
+            self._free.append(data)
+
+    def _read(
+        self, table: Float64[np.ndarray, "N _"], sensors: Float64[np.ndarray, "N _"], queue: Iterator[int]
+    ) -> None:
+        """Sensors of states as they are."""
+        data = self._free.pop()
+        try:
+            for index in queue:
+                self._mj_set(self._model, data, table[index], self._signature)
+                self._mj_forward(self._model, data)
+                sensors[index] = data.sensordata
         finally:
             self._free.append(data)

@@ -43,7 +43,7 @@ def point_task(layout: Layout, episode_length: int | None) -> Task:
         scene=Scene(layout, CELL_SIZE),
         reset=reset,
         observe=lambda physics: physics["qpos"],
-        control=lambda action: MAX_STEP * action / jnp.maximum(1.0, jnp.linalg.norm(action)),
+        control=lambda action, physics: MAX_STEP * action / jnp.maximum(1.0, jnp.linalg.norm(action)),
         terminated=lambda physics: jnp.zeros((), bool),
     )
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 Physics = dict[str, Any]
-"""The simulator's whole state, arrays by name, jax or numpy; tasks read "qpos" and "qvel"."""
+"""The simulator's whole state, arrays by name, jax or numpy. Tasks read "qpos", "qvel" and, where the model has
+sensors, "sensordata": what they showed at the last simulator step, before its integration, as MuJoCo leaves it."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class EnvSpec:
     """Env steps after which an episode is truncated."""
     success_radius: float
     """Metres between achieved and commanded goal that count as success."""
+    easy_radius: float | None = None
+    """A wider radius to report the time within, or None; likewise the narrower one."""
+    hard_radius: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,14 @@ class Task(NamedTuple):
     """Key to a start and a commanded goal."""
     observe: Callable[[Physics], Float[Array, "S"]]
     """Physics to state, the goal not included."""
-    control: Callable[[Float[Array, "A"]], Float[Array, "C"]]
-    """Action in [-1, 1] to the simulator's control."""
+    control: Callable[[Float[Array, "A"], Physics], Float[Array, "C"]]
+    """Action in [-1, 1], and the physics it is taken in, to the simulator's control."""
     terminated: Callable[[Physics], Bool[Array, ""]]
     """Whether the episode fails here (a fall); success never ends an episode."""
+    grades: Callable[[Float[Array, "G"], Float[Array, "G"]], dict[str, Bool[Array, ""]]] | None = None
+    """(achieved, commanded) goal to whether this is "success" and perhaps "easy" and "hard"; None: by the radii."""
+    move_goal: Callable[[Physics, Float[Array, "G"]], Float[Array, "G"]] | None = None
+    """The commanded goal after a step, for goals that move with an object; None: it stays."""
 
 
 class Engine(NamedTuple):
@@ -61,8 +69,9 @@ class Engine(NamedTuple):
 
     on_device: bool
     """True: `step` is jnp on one instance, to be vmapped. False: `step` is batched numpy on the host."""
-    start: Callable[[Physics], Physics]
-    """Add what the engine itself carries from step to step (solver warm starts) to a fresh start."""
+    start: Callable[..., Physics]
+    """Add what the engine itself carries from step to step (solver warm starts, sensors) to a fresh start; on the host
+    also `active` [N], rows that will be used."""
     step: Callable[..., Physics]
     """(physics, control) to physics one control step later; on the host also `active` [N], rows worth stepping."""
 
@@ -77,7 +86,9 @@ class EnvState(NamedTuple):
     next_state: Float[Array, "N S"]
     """True state after the last step; differs from `state` where that step ended an episode."""
     success: Bool[Array, "N"]
-    """Of the last step, as are the next three."""
+    """Of the last step, as are the next four."""
+    grades: dict[str, Bool[Array, "N"]]
+    """The same by other measures, "easy" and "hard", where the task has them."""
     distance: Float[Array, "N"]
     """Metres from achieved to commanded goal."""
     terminated: Bool[Array, "N"]

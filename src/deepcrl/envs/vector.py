@@ -1,7 +1,7 @@
 """Join a task and an engine to a batch of environments: success, episode ends, automatic resets, episode ids.
 
-One function, `_finish`, does all this for every engine: traced into the caller's program on the device, jitted once
-per environment on the host. All that differs is who moves the physics.
+`_judge` and `_restart` do all this for every engine: traced into the caller's program on the device, jitted once per
+environment on the host. All that differs is who moves the physics.
 """
 
 import functools
@@ -33,12 +33,24 @@ def _draw_starts(task: Task, key: Array, episode_id: Array, auto_reset: AutoRese
     return jax.vmap(draw)(key, episode_id)
 
 
+def _grade(task: Task, achieved: Array, goal: Array) -> tuple[Array, Array, dict[str, Array]]:
+    """Distance [N], success [N], and success by the task's other measures."""
+    spec = task.spec
+    distance = jnp.linalg.norm(achieved - goal, axis=-1)
+    if task.grades is None:
+        radii = {"success": spec.success_radius, "easy": spec.easy_radius, "hard": spec.hard_radius}
+        grades = {name: distance < radius for name, radius in radii.items() if radius is not None}
+    else:
+        grades = jax.vmap(task.grades)(achieved, goal)
+    return distance, grades.pop("success"), grades
+
+
 def _begin(task: Task, key: Array, physics: Physics, goal: Array) -> EnvState:
     """EnvState of fresh episodes."""
     num_envs = goal.shape[0]
     state = jax.vmap(task.observe)(physics)
     achieved = state[:, np.array(task.spec.goal_indices)]
-    distance = jnp.linalg.norm(achieved - goal, axis=-1)
+    distance, success, grades = _grade(task, achieved, goal)
     no, zero = jnp.zeros(num_envs, bool), jnp.zeros(num_envs, jnp.int32)
     return EnvState(
         physics=physics,
@@ -46,7 +58,8 @@ def _begin(task: Task, key: Array, physics: Physics, goal: Array) -> EnvState:
         achieved_goal=achieved,
         goal=goal,
         next_state=state,
-        success=distance < task.spec.success_radius,
+        success=success,
+        grades=grades,
         distance=distance,
         terminated=no,
         truncated=no,
@@ -56,48 +69,48 @@ def _begin(task: Task, key: Array, physics: Physics, goal: Array) -> EnvState:
     )
 
 
-def _finish(task: Task, auto_reset: AutoReset, before: EnvState, physics: Physics) -> tuple[EnvState, Physics]:
-    """Judge one step that led to `physics`, and reset what has ended.
-
-    Returns the next state, its `physics` left as given, and the fresh starts, meaningful where an episode ended.
-    """
+def _judge(task: Task, before: EnvState, physics: Physics) -> EnvState:
+    """What one step led to, nothing reset yet."""
     spec = task.spec
     next_state = jax.vmap(task.observe)(physics)
     # A diverged simulation ends its episode here instead of poisoning the replay and the metrics.
     finite = jnp.all(jnp.isfinite(next_state), axis=-1)
     next_state = jnp.where(finite[:, None], next_state, before.state)
     achieved = next_state[:, np.array(spec.goal_indices)]
-    distance = jnp.linalg.norm(achieved - before.goal, axis=-1)
+    goal = before.goal
+    if task.move_goal is not None:
+        goal = jnp.where(finite[:, None], jax.vmap(task.move_goal)(physics, goal), goal)
+    distance, success, grades = _grade(task, achieved, goal)
     terminated = jax.vmap(task.terminated)(physics) | ~finite
     step = before.episode_step + 1
     truncated = (step >= spec.episode_length) & ~terminated
-    done = terminated | truncated
-    episode_id = before.episode_id + done
-
-    def draw() -> tuple[Physics, Array, Array]:
-        starts, goals = _draw_starts(task, before.key, episode_id, auto_reset)
-        return starts, goals, jax.vmap(task.observe)(starts)
-
-    def skip() -> tuple[Physics, Array, Array]:
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(draw))
-
-    starts, goals, first_states = jax.lax.cond(jnp.any(done), draw, skip)
-    state = jnp.where(done[:, None], first_states, next_state)
-    after = EnvState(
+    return EnvState(
         physics=physics,
-        state=state,
-        achieved_goal=state[:, np.array(spec.goal_indices)],
-        goal=jnp.where(done[:, None], goals, before.goal),
+        state=next_state,
+        achieved_goal=achieved,
+        goal=goal,
         next_state=next_state,
-        success=(distance < spec.success_radius) & finite,
+        success=success & finite,
+        grades={name: grade & finite for name, grade in grades.items()},
         distance=distance,
         terminated=terminated,
         truncated=truncated,
-        episode_id=episode_id,
-        episode_step=jnp.where(done, 0, step),
+        episode_id=before.episode_id + (terminated | truncated),
+        episode_step=step,
         key=before.key,
     )
-    return after, starts
+
+
+def _restart(task: Task, after: EnvState, starts: Physics, goals: Array) -> EnvState:
+    """Put the fresh starts where an episode has ended; the physics are the caller's."""
+    done = after.terminated | after.truncated
+    state = jnp.where(done[:, None], jax.vmap(task.observe)(starts), after.state)
+    return after._replace(
+        state=state,
+        achieved_goal=state[:, np.array(task.spec.goal_indices)],
+        goal=jnp.where(done[:, None], goals, after.goal),
+        episode_step=jnp.where(done, 0, after.episode_step),
+    )
 
 
 def _apply_options(physics: Physics, goal: Array, options: Options | None) -> tuple[Physics, Array]:
@@ -121,17 +134,24 @@ def _select(mask: Array, yes: Any, no: Any, xp: Any) -> Any:
 
 
 def _device_functions(task: Task, engine: Engine, auto_reset: AutoReset):
+    start = jax.vmap(engine.start)
+
     @functools.partial(jax.jit, static_argnums=1)
     def reset(key: Array, num_envs: int, options: Options | None = None) -> EnvState:
         keys, physics, goal = _reset_inputs(task, key, num_envs, auto_reset, options)
-        return _begin(task, keys, jax.vmap(engine.start)(physics), goal)
+        return _begin(task, keys, start(physics), goal)
+
+    def restart(after: EnvState) -> EnvState:
+        starts, goals = _draw_starts(task, after.key, after.episode_id, auto_reset)
+        starts = start(starts)
+        physics = _select(after.terminated | after.truncated, starts, after.physics, jnp)
+        return _restart(task, after, starts, goals)._replace(physics=physics)
 
     def step(state: EnvState, action: Array, active: Array | None = None) -> EnvState:
         del active  # a traced program steps all rows at once
-        control = jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0))
-        after, starts = _finish(task, auto_reset, state, jax.vmap(engine.step)(state.physics, control))
-        physics = _select(after.terminated | after.truncated, jax.vmap(engine.start)(starts), after.physics, jnp)
-        return after._replace(physics=physics)
+        control = jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0), state.physics)
+        after = _judge(task, state, jax.vmap(engine.step)(state.physics, control))
+        return jax.lax.cond(jnp.any(after.terminated | after.truncated), restart, lambda same: same, after)
 
     return reset, step
 
@@ -139,28 +159,37 @@ def _device_functions(task: Task, engine: Engine, auto_reset: AutoReset):
 def _host_functions(task: Task, engine: Engine, auto_reset: AutoReset):
     """Host environments keep physics in numpy at the simulator's precision; the rest is computed on the CPU backend."""
     cpu = jax.devices("cpu")[0]
-    finish = jax.jit(lambda before, physics: _finish(task, auto_reset, before, physics))
-    control_of = jax.jit(lambda action: jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0)))
+    judge = jax.jit(lambda before, physics: _judge(task, before, physics)._replace(physics={}))
+    control_of = jax.jit(lambda action, physics: jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0), physics))
+    draw = jax.jit(lambda key, episode: _draw_starts(task, key, episode, auto_reset))
+    restart = jax.jit(lambda after, starts, goals: _restart(task, after, starts, goals))
+    inputs = jax.jit(lambda key, num, options: _reset_inputs(task, key, num, auto_reset, options), static_argnums=1)
+    begin = jax.jit(lambda key, physics, goal: _begin(task, key, physics, goal)._replace(physics={}))
 
-    @functools.partial(jax.jit, static_argnums=1)
-    def begin(key: Array, num_envs: int, options: Options | None) -> EnvState:
-        keys, physics, goal = _reset_inputs(task, key, num_envs, auto_reset, options)
-        return _begin(task, keys, physics, goal)
+    def single(physics: Physics) -> Physics:
+        return {name: np.asarray(value, np.float32) for name, value in physics.items()}
+
+    def on_host(tree: Any) -> Any:
+        return jax.tree.map(np.asarray, tree)
 
     def reset(key: Array, num_envs: int, options: Options | None = None) -> EnvState:
         with jax.default_device(cpu):
-            fresh = jax.tree.map(np.asarray, begin(jax.device_put(key, cpu), num_envs, options))
-        return fresh._replace(physics=engine.start(fresh.physics))
+            keys, physics, goal = on_host(inputs(jax.device_put(key, cpu), num_envs, options))
+            physics = engine.start(physics)
+            fresh = on_host(begin(keys, single(physics), goal))
+        return fresh._replace(physics=physics)
 
     def step(state: EnvState, action: Array, active: Array | None = None) -> EnvState:
         with jax.default_device(cpu):
-            control = np.asarray(control_of(np.asarray(action)))
+            control = np.asarray(control_of(np.asarray(action), single(state.physics)))
             physics = engine.step(state.physics, control, active)
-            single = {name: np.asarray(value, np.float32) for name, value in physics.items()}
-            after, starts = jax.tree.map(np.asarray, finish(state._replace(physics={}), single))
-        done = after.terminated | after.truncated
-        if done.any():
-            physics = _select(done, engine.start(starts), physics, np)
+            after = on_host(judge(state._replace(physics={}), single(physics)))
+            done = after.terminated | after.truncated
+            if done.any():
+                starts, goals = on_host(draw(after.key, after.episode_id))
+                starts = engine.start(starts, done)
+                physics = _select(done, starts, physics, np)
+                after = on_host(restart(after, single(starts), goals))
         return after._replace(physics=physics)
 
     return reset, step
