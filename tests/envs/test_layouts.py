@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepcrl.envs.layouts import LAYOUTS, cells, start_cell, wall_boxes
+from deepcrl.envs.layouts import LAYOUTS, cells, corridor, start_cell, stitching_pairs, wall_boxes
 
 # name: rows, columns, walls, goals, start cell (fact sheet 3.3; "l" and "j" are ours)
 TABLE = {
@@ -11,12 +11,30 @@ TABLE = {
     "j": (5, 5, 19, 3, (1, 1)),
     "u": (5, 5, 18, 6, (1, 1)),
     "u_eval": (5, 5, 18, 3, (1, 1)),
+    "u_single_eval": (5, 5, 18, 1, (1, 1)),
+    "u_eval_1f2f3f": (5, 5, 18, 3, (1, 1)),
+    "u_eval_1f2f3f4f": (5, 5, 18, 4, (1, 1)),
+    "u_eval_1f2f3f4f5f": (5, 5, 18, 5, (1, 1)),
+    "u_eval_5f6f": (5, 5, 18, 2, (1, 1)),
+    "u2": (5, 6, 21, 8, (1, 1)),
+    "u2_eval": (5, 6, 21, 4, (1, 1)),
+    "u2_single": (5, 6, 21, 1, (1, 1)),
+    "u3": (5, 7, 24, 10, (1, 1)),
+    "u3_eval": (5, 7, 24, 5, (1, 1)),
+    "u3_single_eval": (5, 7, 24, 1, (1, 1)),
     "u4": (7, 5, 24, 10, (2, 1)),
     "u4_eval": (7, 5, 24, 4, (2, 1)),
+    "u4_single": (7, 5, 24, 1, (2, 1)),
     "u5": (7, 8, 39, 16, (2, 1)),
     "u5_eval": (7, 8, 39, 8, (2, 1)),
+    "u5_single_eval": (7, 8, 39, 1, (2, 1)),
+    "u6": (7, 7, 34, 14, (2, 1)),
+    "u6_eval": (7, 7, 34, 7, (2, 1)),
+    "u7": (7, 6, 29, 12, (2, 1)),
+    "u7_eval": (7, 6, 29, 6, (2, 1)),
     "big": (8, 8, 38, 25, (1, 1)),
     "big_eval": (8, 8, 38, 9, (1, 1)),
+    "big_eval_10": (8, 8, 38, 10, (1, 1)),
     "hardest": (9, 12, 62, 45, (1, 1)),
 }
 
@@ -65,3 +83,26 @@ def test_evaluation_keeps_walls_and_start_and_drops_goals(name):
     np.testing.assert_array_equal(cells(training, "#"), cells(evaluation, "#"))
     np.testing.assert_array_equal(start_cell(training), start_cell(evaluation))
     assert {tuple(cell) for cell in cells(evaluation, "G")} < {tuple(cell) for cell in cells(training, "G")}
+
+
+def test_single_goal_corridors_are_the_fact_sheet_paths():
+    lengths = {"u_single_eval": 7, "u2_single": 9, "u3_single_eval": 11, "u4_single": 11, "u5_single_eval": 17}
+    for name, length in lengths.items():
+        path = corridor(LAYOUTS[name])
+        assert len(path) == length
+        np.testing.assert_array_equal(np.abs(np.diff(path, axis=0)).sum(axis=1), 1)
+    u = [(1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (3, 2), (3, 1)]
+    np.testing.assert_array_equal(corridor(LAYOUTS["u_single_eval"]), u)
+
+
+def test_corridor_refuses_branches():
+    with pytest.raises(ValueError, match="ways on at cell"):
+        corridor(LAYOUTS["big"])
+
+
+def test_stitching_pairs_of_the_u_maze():
+    pairs, probabilities = stitching_pairs(LAYOUTS["u_single_eval"], (1, 2, 3))
+    path = corridor(LAYOUTS["u_single_eval"]).tolist()
+    apart = np.array([path.index(goal) - path.index(start) for start, goal in pairs.tolist()])
+    np.testing.assert_array_equal(np.bincount(apart), [0, 6, 5, 4])
+    np.testing.assert_allclose(probabilities, np.choose(apart - 1, [1 / 18, 1 / 15, 1 / 12]))

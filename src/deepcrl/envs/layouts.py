@@ -17,13 +17,31 @@ LAYOUTS: dict[str, Layout] = {
     "j": _rows("##### #R..# ###G# ##GG# #####"),
     "u": _rows("##### #RGG# ###G# #GGG# #####"),
     "u_eval": _rows("##### #R..# ###.# #GGG# #####"),
+    "u_single_eval": _rows("##### #R..# ###.# #G..# #####"),
+    "u_eval_1f2f3f": _rows("##### #RGG# ###G# #...# #####"),
+    "u_eval_1f2f3f4f": _rows("##### #RGG# ###G# #..G# #####"),
+    "u_eval_1f2f3f4f5f": _rows("##### #RGG# ###G# #.GG# #####"),
+    "u_eval_5f6f": _rows("##### #R..# ###.# #GG.# #####"),
+    "u2": _rows("###### #RGGG# ####G# #GGGG# ######"),
+    "u2_eval": _rows("###### #R...# ####.# #GGGG# ######"),
+    "u2_single": _rows("###### #R...# ####.# #G...# ######"),
+    "u3": _rows("####### #RGGGG# #####G# #GGGGG# #######"),
+    "u3_eval": _rows("####### #R....# #####.# #GGGGG# #######"),
+    "u3_single_eval": _rows("####### #R....# #####.# #G....# #######"),
     "u4": _rows("##### #GGG# #R#G# ###G# #G#G# #GGG# #####"),
     "u4_eval": _rows("##### #...# #R#.# ###.# #G#.# #GGG# #####"),
+    "u4_single": _rows("##### #...# #R#.# ###.# #G#.# #...# #####"),
     "u5": _rows("######## #GGGGGG# #R####G# ######G# #G####G# #GGGGGG# ########"),
     "u5_eval": _rows("######## #......# #R####.# ######.# #G####G# #GGGGGG# ########"),
+    "u5_single_eval": _rows("######## #......# #R####.# ######.# #G####.# #......# ########"),
+    "u6": _rows("####### #GGGGG# #R###G# #####G# #G###G# #GGGGG# #######"),
+    "u6_eval": _rows("####### #.....# #R###.# #####.# #G###G# #GGGGG# #######"),
+    "u7": _rows("###### #GGGG# #R##G# ####G# #G##G# #GGGG# ######"),
+    "u7_eval": _rows("###### #....# #R##.# ####.# #G##G# #GGGG# ######"),
     "big": _rows("######## #RG##GG# #GG#GGG# ##GGG### #GG#GGG# #G#GG#G# #GGG#GG# ########"),
-    # The ant's list of nine goals; the humanoid's has a tenth.
+    # The paper's ant has these nine goals; its humanoid, and all of JaxGCRL, the ten of "big_eval_10".
     "big_eval": _rows("######## #R.##GG# #..#..G# ##...### #..#...# #.#G.#G# #.GG#GG# ########"),
+    "big_eval_10": _rows("######## #R.##GG# #..#.GG# ##...### #..#...# #.#G.#G# #.GG#GG# ########"),
     "hardest": _rows(
         "############ #RGGG#GGGGG# #G##G#G#G#G# #GGGGGG#GGG# #G####G###G# "
         "#GG#G#GGGGG# ##G#G#G#G### #GG#GGG#GGG# ############"
@@ -57,3 +75,28 @@ def wall_boxes(layout: Layout) -> list[tuple[int, int, int, int]]:
         free[i : i + height, j : j + width] = False
         boxes.append((int(i), int(j), height, width))
     return boxes
+
+
+def corridor(layout: Layout) -> np.ndarray:
+    """Cells [length, 2] from the start to the only goal of a maze without branches, one step at a time.
+
+    Raises ValueError for a maze with branches, or whose corridor ends elsewhere.
+    """
+    path = [tuple(start_cell(layout))]
+    while layout[path[-1][0]][path[-1][1]] != "G":
+        i, j = path[-1]
+        onward = [c for c in ((i, j + 1), (i + 1, j), (i, j - 1), (i - 1, j)) if layout[c[0]][c[1]] != "#"]
+        onward = [cell for cell in onward if cell not in path]
+        if len(onward) != 1:
+            raise ValueError(f"the corridor has {len(onward)} ways on at cell {(int(i), int(j))}; it must have one")
+        path.append(onward[0])
+    return np.array(path)
+
+
+def stitching_pairs(layout: Layout, distances: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of cells [P, 2, 2], start and goal, that lie one of `distances` steps apart along the corridor, and their
+    probabilities [P]: all distances alike, and all pairs of one distance alike (fact sheet 3.4)."""
+    path = corridor(layout)
+    pairs = [np.stack([path[:-k], path[k:]], axis=1) for k in distances]
+    weights = [np.full(len(some), 1.0 / len(some)) for some in pairs]
+    return np.concatenate(pairs), np.concatenate(weights) / len(distances)
