@@ -1,11 +1,10 @@
 """The four-legged ant on an open plane or in a maze, built from scratch (fact sheet 4.1)."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from deepcrl.envs.layouts import Layout, cells, start_cell, wall_boxes
@@ -19,6 +18,7 @@ CELL_SIZE = 4.0
 GOAL_DISTANCE = 10.0
 """Metres from the origin to the goal on the open plane."""
 SUCCESS_RADIUS = 0.5
+EASY_RADIUS = 2.0
 HEALTHY_HEIGHT = (0.2, 1.0)
 """Torso heights in metres outside of which the ant has fallen, or flown."""
 START_HEIGHT = 0.55
@@ -46,6 +46,24 @@ TORSO_RADIUS = 0.25
 SEGMENT = 0.2
 """Metres along x and y from torso to hip and from hip to ankle; the foot is twice as far from the ankle."""
 
+Masks = tuple[int, int]
+"""What a geom touches: MuJoCo's contype and conaffinity."""
+
+
+class Touch(NamedTuple):
+    """Contact masks of the ant's parts; its legs and ankles touch nothing."""
+
+    torso: Masks
+    hips: Masks
+    """The four short limbs on the torso."""
+    feet: Masks
+
+
+ON_PLANE = Touch(torso=(0, 0), hips=(0, 0), feet=(1, 0))
+"""Feet touch the floor."""
+IN_MAZE = Touch(torso=(0, 1), hips=(0, 1), feet=(1, 1))
+"""Torso, hips and feet also touch walls and each other."""
+
 _BODY_RGBA = (0.85, 0.55, 0.25, 1.0)
 _FOOT_RGBA = (0.35, 0.22, 0.12, 1.0)
 _GOAL_RGBA = (0.15, 0.75, 0.35, 0.5)
@@ -65,41 +83,76 @@ def ant_task(layout: Layout | None, episode_length: int | None) -> Task:
         action_size=8,
         episode_length=episode_length or 1000,
         success_radius=SUCCESS_RADIUS,
+        easy_radius=EASY_RADIUS,
     )
-    start = np.zeros(2) if layout is None else start_cell(layout) * CELL_SIZE
-    centre = jnp.asarray([*start, START_HEIGHT, 1.0, 0.0, 0.0, 0.0, *START_JOINTS], jnp.float32)
+    start = jnp.zeros(2) if layout is None else jnp.asarray(start_cell(layout) * CELL_SIZE)
 
     def reset(key: PRNGKeyArray) -> tuple[Physics, Float[Array, "2"]]:
         position_key, velocity_key, goal_key = jax.random.split(key, 3)
-        noise = jax.random.uniform(position_key, centre.shape, minval=-POSITION_NOISE, maxval=POSITION_NOISE)
-        pose = centre + noise
-        quaternion = pose[3:7] / jnp.linalg.norm(pose[3:7])
-        velocity = VELOCITY_NOISE * jax.random.normal(velocity_key, (14,))
-        goal = _draw_goal(layout, goal_key)
+        pose, velocity = draw_body(position_key, velocity_key, start)
+        goal = draw_goal(layout, goal_key)
         # The last two coordinates are the goal marker's.
-        qpos = jnp.concatenate([pose[:3], quaternion, pose[7:], goal])
-        return {"qpos": qpos, "qvel": jnp.concatenate([velocity, jnp.zeros(2)])}, goal
-
-    def terminated(physics: Physics) -> Bool[Array, ""]:
-        height = physics["qpos"][2]
-        return (height < HEALTHY_HEIGHT[0]) | (height > HEALTHY_HEIGHT[1])
+        return {"qpos": jnp.concatenate([pose, goal]), "qvel": jnp.concatenate([velocity, jnp.zeros(2)])}, goal
 
     return Task(
         spec=spec,
         scene=Scene(layout, CELL_SIZE),
         reset=reset,
-        observe=lambda physics: jnp.concatenate([physics["qpos"][:15], physics["qvel"][:14]]),
+        observe=observe_body,
         control=lambda action, physics: action,
-        terminated=terminated,
+        terminated=has_fallen,
     )
 
 
-def _draw_goal(layout: Layout | None, key: PRNGKeyArray) -> Float[Array, "2"]:
-    if layout is None:
-        angle = jax.random.uniform(key, (), maxval=2 * math.pi)
-        return GOAL_DISTANCE * jnp.array([jnp.cos(angle), jnp.sin(angle)])
-    goals = jnp.asarray(cells(layout, "G") * CELL_SIZE, jnp.float32)
-    return goals[jax.random.randint(key, (), 0, goals.shape[0])]
+def ant_random_start_task(episode_length: int | None) -> Task:
+    """The open plane's task, but started anywhere 10 m from the goal instead of at the origin."""
+    task = ant_task(None, episode_length)
+
+    def reset(key: PRNGKeyArray) -> tuple[Physics, Float[Array, "2"]]:
+        task_key, start_key = jax.random.split(key)
+        physics, goal = task.reset(task_key)
+        start = goal + draw_on_circle(start_key, GOAL_DISTANCE)
+        return {**physics, "qpos": physics["qpos"].at[:2].set(start)}, goal
+
+    return task._replace(reset=reset)
+
+
+def draw_body(
+    position_key: PRNGKeyArray, velocity_key: PRNGKeyArray, start: Float[Array, "2"], height: float = START_HEIGHT
+) -> tuple[Float[Array, "15"], Float[Array, "14"]]:
+    """Positions and velocities of an ant about to stand at x, y."""
+    centre = jnp.concatenate([start, jnp.array([height, 1.0, 0.0, 0.0, 0.0, *START_JOINTS])])
+    pose = centre + jax.random.uniform(position_key, (15,), minval=-POSITION_NOISE, maxval=POSITION_NOISE)
+    quaternion = pose[3:7] / jnp.linalg.norm(pose[3:7])
+    velocity = VELOCITY_NOISE * jax.random.normal(velocity_key, (14,))
+    return jnp.concatenate([pose[:3], quaternion, pose[7:]]), velocity
+
+
+def draw_on_circle(key: PRNGKeyArray, radius: float) -> Float[Array, "2"]:
+    """A point on the circle about the origin, uniform in angle."""
+    angle = jax.random.uniform(key, (), maxval=2 * math.pi)
+    return radius * jnp.array([jnp.cos(angle), jnp.sin(angle)])
+
+
+def draw_cell(layout: Layout, kinds: str, key: PRNGKeyArray) -> Float[Array, "2"]:
+    """The centre of a cell whose letter is one of `kinds`, each as likely."""
+    centres = jnp.asarray(cells(layout, kinds) * CELL_SIZE, jnp.float32)
+    return centres[jax.random.randint(key, (), 0, centres.shape[0])]
+
+
+def draw_goal(layout: Layout | None, key: PRNGKeyArray) -> Float[Array, "2"]:
+    return draw_on_circle(key, GOAL_DISTANCE) if layout is None else draw_cell(layout, "G", key)
+
+
+def observe_body(physics: Physics) -> Float[Array, "29"]:
+    """The ant's own positions and velocities, of whatever else there is none."""
+    return jnp.concatenate([physics["qpos"][:15], physics["qvel"][:14]])
+
+
+def has_fallen(physics: Physics) -> Bool[Array, ""]:
+    """Whether the torso is below, or above, what is healthy."""
+    height = physics["qpos"][2]
+    return (height < HEALTHY_HEIGHT[0]) | (height > HEALTHY_HEIGHT[1])
 
 
 def ant_model(layout: Layout | None) -> "mujoco.MjModel":
@@ -108,14 +161,15 @@ def ant_model(layout: Layout | None) -> "mujoco.MjModel":
 
     spec = mujoco.MjSpec()
     spec.modelname = "ant"
-    _set_options(mujoco, spec)
+    set_options(mujoco, spec)
     _add_surroundings(mujoco, spec, layout)
-    _add_ant(mujoco, spec, in_maze=layout is not None)
-    _add_marker(mujoco, spec, reach=20.0 if layout is None else 100.0)
+    add_ant(mujoco, spec, ON_PLANE if layout is None else IN_MAZE)
+    add_marker(mujoco, spec, reach=20.0 if layout is None else 100.0)
     return spec.compile()
 
 
-def _set_options(mujoco, spec: "mujoco.MjSpec") -> None:
+def set_options(mujoco, spec: "mujoco.MjSpec") -> None:
+    """Solver, time step and defaults of all ant models."""
     spec.compiler.degree = True
     spec.option.timestep = TIME_STEP
     spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
@@ -155,11 +209,10 @@ def _add_surroundings(mujoco, spec: "mujoco.MjSpec", layout: Layout | None) -> N
         )
 
 
-def _add_ant(mujoco, spec: "mujoco.MjSpec", in_maze: bool) -> None:
-    """Torso, legs and motors. Feet touch the floor; in a maze, torso, hips and feet also touch walls and each other."""
+def add_ant(mujoco, spec: "mujoco.MjSpec", touch: Touch) -> None:
+    """Torso, legs and motors."""
     sphere, hinge = mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtJoint.mjJNT_HINGE
-    trunk_masks = {"contype": 0, "conaffinity": int(in_maze)}
-    foot_masks = {"contype": 1, "conaffinity": int(in_maze)}
+    torso_masks, hip_masks, foot_masks = (dict(zip(("contype", "conaffinity"), masks)) for masks in touch)
     motion = {"armature": 1.0, "damping": 1.0}
 
     def add_limb(body, sides: tuple[int, int], length: float, **masks) -> None:
@@ -169,11 +222,11 @@ def _add_ant(mujoco, spec: "mujoco.MjSpec", in_maze: bool) -> None:
 
     torso = spec.worldbody.add_body(name="torso", pos=(0, 0, 0.75))
     torso.add_freejoint(name="root")
-    torso.add_geom(name="torso", type=sphere, size=(TORSO_RADIUS, 0, 0), rgba=_BODY_RGBA, **trunk_masks)
+    torso.add_geom(name="torso", type=sphere, size=(TORSO_RADIUS, 0, 0), rgba=_BODY_RGBA, **torso_masks)
     torso.add_camera(name="track", mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM, pos=(0, -6, 5), euler=(50, 0, 0))
     for leg, sides in enumerate(LEG_SIDES, start=1):
         joint_at = (SEGMENT * sides[0], SEGMENT * sides[1], 0)
-        add_limb(torso, sides, SEGMENT, **trunk_masks)
+        add_limb(torso, sides, SEGMENT, **hip_masks)
         hip = torso.add_body(name=f"hip_{leg}", pos=joint_at)
         hip.add_joint(name=f"hip_{leg}", type=hinge, axis=(0, 0, 1), range=(-30, 30), **motion)
         add_limb(hip, sides, SEGMENT)
@@ -190,7 +243,7 @@ def _add_ant(mujoco, spec: "mujoco.MjSpec", in_maze: bool) -> None:
         motor.set_to_motor()
 
 
-def _add_marker(mujoco, spec: "mujoco.MjSpec", reach: float) -> None:
+def add_marker(mujoco, spec: "mujoco.MjSpec", reach: float) -> None:
     """The goal as a ghost of the size of success; slides that nothing pushes hold it in place."""
     target = spec.worldbody.add_body(name="target", pos=(0, 0, 0.01))
     for name, axis in (("target_x", (1, 0, 0)), ("target_y", (0, 1, 0))):
