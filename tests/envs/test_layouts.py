@@ -36,6 +36,8 @@ TABLE = {
     "big_eval": (8, 8, 38, 9, (1, 1)),
     "big_eval_10": (8, 8, 38, 10, (1, 1)),
     "hardest": (9, 12, 62, 45, (1, 1)),
+    "ball_u": (5, 5, 18, 5, (1, 1)),
+    "ball_big": (8, 8, 38, 20, (1, 1)),
 }
 
 
@@ -53,7 +55,7 @@ def test_counts(name):
     assert len(cells(layout, "G")) == goals
     assert len(cells(layout, "R")) == 1
     assert tuple(start_cell(layout)) == start
-    assert set("".join(layout)) <= set("#RG.")
+    assert set("".join(layout)) <= set("#RG.B" if name.startswith("ball") else "#RG.")
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -93,6 +95,13 @@ def test_single_goal_corridors_are_the_fact_sheet_paths():
         np.testing.assert_array_equal(np.abs(np.diff(path, axis=0)).sum(axis=1), 1)
     u = [(1, 1), (1, 2), (1, 3), (2, 3), (3, 3), (3, 2), (3, 1)]
     np.testing.assert_array_equal(corridor(LAYOUTS["u_single_eval"]), u)
+
+
+def test_ball_mazes_have_the_walls_of_the_others():
+    assert cells(LAYOUTS["ball_u"], "B").tolist() == [[1, 3]]
+    assert cells(LAYOUTS["ball_big"], "B").tolist() == [[3, 2], [3, 4]]
+    for name in ("u", "big"):
+        np.testing.assert_array_equal(cells(LAYOUTS[f"ball_{name}"], "#"), cells(LAYOUTS[name], "#"))
 
 
 def test_corridor_refuses_branches():

@@ -1,4 +1,4 @@
-"""Mazes as text: '#' wall, 'R' start, 'G' goal candidate, '.' free cell that is never a goal.
+"""Mazes as text: '#' wall, 'R' start, 'G' goal candidate, 'B' start of a ball, '.' free cell that is never a goal.
 
 Cell (i, j), row i and column j, has its centre at (i, j) * cell_size. The layouts are the paper's (fact sheet 3).
 """
@@ -46,6 +46,8 @@ LAYOUTS: dict[str, Layout] = {
         "############ #RGGG#GGGGG# #G##G#G#G#G# #GGGGGG#GGG# #G####G###G# "
         "#GG#G#GGGGG# ##G#G#G#G### #GG#GGG#GGG# ############"
     ),
+    "ball_u": _rows("##### #RGB# ###G# #GGG# #####"),
+    "ball_big": _rows("######## #R.##GG# #..#GGG# ##BGB### #GG#GGG# #G#GG#G# #GGG#GG# ########"),
 }
 
 
