@@ -126,6 +126,9 @@ class TrainConfig:
     """Pairs per update, B."""
     replay_capacity: int = 10_000
     """Steps kept per environment."""
+    overlap: bool = False
+    """Collect the next unroll on the host while the learner updates: the agent that collects is one collection's
+    updates behind, and acts on the CPU. Host engines only."""
 
 
 @dataclass(frozen=True)

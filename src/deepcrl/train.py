@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ from deepcrl.logging.progress import Progress
 from deepcrl.nn.encoder import actor_depth, critic_depth
 from deepcrl.plan import Plan, plan
 from deepcrl.replay import buffer
-from deepcrl.types import Metrics
+from deepcrl.types import Metrics, Transition
 
 # What a key is for; the seed, the purpose and a counter make every key of a run.
 INIT, RESET, COLLECT, LEARN, EVALUATE = range(5)
@@ -45,6 +46,8 @@ class TrainState(NamedTuple):
     replay: buffer.Replay
     sums: Metrics
     """Training metrics, summed over the collections since the last evaluation."""
+    behind: Agent | None
+    """The agent that does the next collection when collections and updates overlap; None: it is `agent`."""
 
 
 class Result(NamedTuple):
@@ -106,6 +109,11 @@ def build(config: Config) -> Program:
     """Check the configuration and make the functions of its run; compiles nothing. Raises ConfigError."""
     the_plan = plan(config)
     env, eval_env = make_envs(config)
+    if config.train.overlap and env.on_device:
+        raise ConfigError(
+            f"train.overlap = True needs a host engine, such as mujoco; {config.env.name} runs on the device, "
+            "where nothing is left to overlap"
+        )
     algorithm = algorithms.build(config, env.spec)
     return Program(
         config=config,
@@ -141,7 +149,14 @@ def init_state(program: Program) -> TrainState:
     )
     batch_keys = jax.eval_shape(program.learn, agent, replay, run_key(0, LEARN, 0), None)[1]
     sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), batch_keys)
-    return TrainState(agent, env.reset(run_key(config.seed, RESET, 0), config.env.num_envs), replay, sums)
+    env_state = env.reset(run_key(config.seed, RESET, 0), config.env.num_envs)
+    return TrainState(agent, env_state, replay, sums, _to_host(agent) if config.train.overlap else None)
+
+
+def _to_host(agent: Agent) -> Agent:
+    """A copy on the CPU: a GPU does one program after the other, so actions for a collection that overlaps with
+    updates would wait for them there. On the CPU it saves the agent from being donated to the updates."""
+    return jax.tree.map(jnp.copy, jax.device_put(agent, jax.devices("cpu")[0]))
 
 
 def transition_sizes(spec: EnvSpec) -> dict[str, int]:
@@ -229,32 +244,69 @@ def _run(program: Program, run_dir: Path, state: TrainState, collections: int, w
     with progress.running(), _stop_on_signal() as stop:
         if not rows.read(run_dir):
             _evaluate_and_save(program, run_dir, state, 0, clock, progress)
+        ahead = None
         while collections < the_plan.num_collections and not stop.requested:
-            state = _collection(program, state, collections, clock, progress)
+            state, ahead = _collection(program, state, collections, ahead, clock, progress)
             collections += 1
             if collections in evals:
                 state = _evaluate_and_save(program, run_dir, state, collections, clock, progress)
             elif stop.requested:
                 _save(program, run_dir, state, collections, clock, progress)
+        if ahead:  # under way for nothing; the state that was saved comes before it
+            wait([ahead])
         finished = collections == the_plan.num_collections
         if not finished:
             progress.say(f"interrupted at {the_plan.env_steps(collections):,} env steps; deepcrl resume {run_dir}")
     return Result(run_dir, rows.read(run_dir), finished)
 
 
-def _collection(program: Program, state: TrainState, index: int, clock: "_Clock", progress: Progress) -> TrainState:
-    """One collection and, after the prefill, its updates."""
-    seed, the_plan = program.config.seed, program.plan
+class _Collected(NamedTuple):
+    """One collection, and how long it took."""
+
+    env: EnvState
+    transitions: Transition
+    seconds: float
+
+
+_background = ThreadPoolExecutor(1, thread_name_prefix="collect")
+
+
+def _collect(program: Program, agent: Agent, env: EnvState, index: int) -> _Collected:
+    started = time.perf_counter()
+    env, transitions = program.collect(agent, env, run_key(program.config.seed, COLLECT, index))
+    return _Collected(env, jax.block_until_ready(transitions), time.perf_counter() - started)
+
+
+def _collection(
+    program: Program,
+    state: TrainState,
+    index: int,
+    ahead: "Future[_Collected] | None",
+    clock: "_Clock",
+    progress: Progress,
+) -> "tuple[TrainState, Future[_Collected] | None]":
+    """One collection, unless it is already under way `ahead`, and, after the prefill, its updates.
+
+    Also returns the next collection, under way, if it may overlap with these updates. What it will do follows from the
+    state returned here, which therefore is all that a checkpoint needs.
+    """
+    seed, the_plan, overlap = program.config.seed, program.plan, program.config.train.overlap
     prefilling = index < the_plan.prefill_collections
     progress.enter(clock.phase("prefilling" if prefilling else "collecting", program.collect))
     started = time.perf_counter()
-    env, transitions = program.collect(state.agent, state.env, run_key(seed, COLLECT, index))
-    replay = jax.block_until_ready(buffer.jit_insert(state.replay, transitions))
+    agent = state.behind if overlap else state.agent
+    done = ahead.result() if ahead else _collect(program, agent, state.env, index)
+    replay = jax.block_until_ready(buffer.jit_insert(state.replay, done.transitions))
     collect_s = clock.add("collect", started)
-    progress.collected(the_plan.collection_env_steps, collect_s)
+    progress.collected(the_plan.collection_env_steps, done.seconds)
     if prefilling:
-        return state._replace(env=env, replay=replay)
+        return state._replace(env=done.env, replay=replay), None
 
+    behind = _to_host(state.agent) if overlap else None
+    ahead = None
+    # No collection runs into an evaluation or the end, so that neither shares the cores with it.
+    if overlap and index + 1 not in the_plan.eval_after:
+        ahead = _background.submit(_collect, program, behind, done.env, index + 1)
     compiling = not clock.knows(program.learn)
     progress.enter(clock.phase("training", program.learn))
     started = time.perf_counter()
@@ -264,7 +316,7 @@ def _collection(program: Program, state: TrainState, index: int, clock: "_Clock"
     if not compiling:
         progress.updated(the_plan.updates_per_collection, update_s)
         progress.looped(the_plan.collection_env_steps, collect_s + update_s)
-    return TrainState(agent, env, replay, sums)
+    return TrainState(agent, done.env, replay, sums, behind), ahead
 
 
 def _evaluate_and_save(

@@ -15,7 +15,11 @@ from deepcrl.cli import INTERRUPTED
 POINT = ("--env", "point_u_maze", "--num-envs", "8", "--unroll-length", "20", "--prefill-steps", "40")
 ANT = ("--env", "ant", "--num-envs", "4", "--unroll-length", "20", "--prefill-steps", "40", "--episode-length", "50")
 SMALL = ("--depth", "4", "--width", "16", "--batch-size", "32", "--eval-envs", "4", "--num-evals", "12")
-BUDGETS = {"point": (*POINT, *SMALL, "--total-env-steps", "6400"), "ant": (*ANT, *SMALL, "--total-env-steps", "3200")}
+BUDGETS = {
+    "point": (*POINT, *SMALL, "--total-env-steps", "6400"),
+    "ant": (*ANT, *SMALL, "--total-env-steps", "3200"),
+    "overlap": (*ANT, *SMALL, "--total-env-steps", "3200", "--overlap"),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import deepcrl
-from deepcrl.config import Config, override
+from deepcrl.config import Config, ConfigError, override
 from deepcrl.envs import ant
-from deepcrl.train import RESET, build, init_state, make_learn, run_key, train
+from deepcrl.train import COLLECT, LEARN, RESET, build, init_state, make_learn, run_key, train
 
 TINY = {
     "env.num_envs": 8,
@@ -143,6 +143,32 @@ def test_loaded_agent_agrees_with_the_run(finished: deepcrl.Result):
     assert set(found) == {"env_steps", "time_at_goal", "success_any", "final_distance", "episode_length"}
 
 
+def test_overlap_acts_with_the_agent_of_one_collection_earlier(tmp_path: Path):
+    """Against the same schedule written out, without threads or futures."""
+    config = tiny("ant", train__overlap=True)
+    run = train(config, tmp_path / "run")
+    program = build(config)
+    state = init_state(program)
+    agent, env, replay, sums = state.agent, state.env, state.replay, state.sums
+    behind = jax.tree.map(jax.numpy.copy, agent)
+    for index in range(program.plan.num_collections):
+        env, transitions = program.collect(behind, env, run_key(0, COLLECT, index))
+        replay = deepcrl.replay.buffer.jit_insert(replay, transitions)
+        if index >= program.plan.prefill_collections:
+            behind = jax.tree.map(jax.numpy.copy, agent)
+            agent, sums = program.learn(agent, replay, run_key(0, LEARN, index), sums)
+    saved, _ = deepcrl.checkpoint.restore(run.run_dir / "checkpoints", program.plan.num_collections, state)
+    for ours, expected in zip(jax.tree.leaves(saved.agent), jax.tree.leaves(agent), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    plain = train(tiny("ant"), tmp_path / "plain")
+    assert numbers(plain.rows)[-1] != numbers(run.rows)[-1]
+
+
+def test_overlap_is_refused_where_the_environment_is_on_the_device(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"train\.overlap = True needs a host engine.*point_u_maze"):
+        train(tiny(train__overlap=True), tmp_path / "run")
+
+
 def leaves(cls: type = Config, prefix: str = "") -> list[str]:
     hints = typing.get_type_hints(cls)
     paths = []
@@ -202,6 +228,7 @@ BESIDES = {
 # Tested elsewhere: what acts where episodes terminate, single choices, numbers that must not change, files.
 ELSEWHERE = {
     "agent.end_aversion",
+    "train.overlap",
     "env.engine",
     "agent.algorithm",
     "network.remat",
