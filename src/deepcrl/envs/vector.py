@@ -5,7 +5,7 @@ environment on the host. All that differs is who moves the physics.
 """
 
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,18 @@ from jaxtyping import Array
 from deepcrl.config import AutoReset, ConfigError
 from deepcrl.envs.protocol import Engine, Env, EnvState, Options, Physics, Task
 
+Resets = AutoReset | Literal["never"]
+"""What follows the end of an episode; after "never" it is the caller's to reset."""
 
-def build(task: Task, engine: Engine, auto_reset: AutoReset) -> Env:
+
+def build(task: Task, engine: Engine, auto_reset: Resets) -> Env:
     """A batch of environments, stepped by `engine`."""
     make = _device_functions if engine.on_device else _host_functions
     reset, step = make(task, engine, auto_reset)
     return Env(task.spec, task.scene, engine.on_device, reset, step)
 
 
-def _draw_starts(task: Task, key: Array, episode_id: Array, auto_reset: AutoReset) -> tuple[Physics, Array]:
+def _draw_starts(task: Task, key: Array, episode_id: Array, auto_reset: Resets) -> tuple[Physics, Array]:
     """Start and goal of every slot's episode: a function of the slot's key, and for fresh resets of the episode."""
 
     def draw(key_data: Array, episode: Array) -> tuple[Physics, Array]:
@@ -33,8 +36,8 @@ def _draw_starts(task: Task, key: Array, episode_id: Array, auto_reset: AutoRese
     return jax.vmap(draw)(key, episode_id)
 
 
-def _grade(task: Task, achieved: Array, goal: Array) -> tuple[Array, Array, dict[str, Array]]:
-    """Distance [N], success [N], and success by the task's other measures."""
+def grade(task: Task, achieved: Array, goal: Array) -> tuple[Array, Array, dict[str, Array]]:
+    """Distance [N], success [N], and success by the task's other measures, of goals [N, G]."""
     spec = task.spec
     distance = jnp.linalg.norm(achieved - goal, axis=-1)
     if task.grades is None:
@@ -50,7 +53,7 @@ def _begin(task: Task, key: Array, physics: Physics, goal: Array) -> EnvState:
     num_envs = goal.shape[0]
     state = jax.vmap(task.observe)(physics)
     achieved = state[:, np.array(task.spec.goal_indices)]
-    distance, success, grades = _grade(task, achieved, goal)
+    distance, success, grades = grade(task, achieved, goal)
     no, zero = jnp.zeros(num_envs, bool), jnp.zeros(num_envs, jnp.int32)
     return EnvState(
         physics=physics,
@@ -80,7 +83,7 @@ def _judge(task: Task, before: EnvState, physics: Physics) -> EnvState:
     goal = before.goal
     if task.move_goal is not None:
         goal = jnp.where(finite[:, None], jax.vmap(task.move_goal)(physics, goal), goal)
-    distance, success, grades = _grade(task, achieved, goal)
+    distance, success, grades = grade(task, achieved, goal)
     terminated = jax.vmap(task.terminated)(physics) | ~finite
     step = before.episode_step + 1
     truncated = (step >= spec.episode_length) & ~terminated
@@ -91,7 +94,7 @@ def _judge(task: Task, before: EnvState, physics: Physics) -> EnvState:
         goal=goal,
         next_state=next_state,
         success=success & finite,
-        grades={name: grade & finite for name, grade in grades.items()},
+        grades={name: reached & finite for name, reached in grades.items()},
         distance=distance,
         terminated=terminated,
         truncated=truncated,
@@ -123,17 +126,18 @@ def _apply_options(physics: Physics, goal: Array, options: Options | None) -> tu
     return physics, goal
 
 
-def _reset_inputs(task: Task, key: Array, num_envs: int, auto_reset: AutoReset, options: Options | None):
+def _reset_inputs(task: Task, key: Array, num_envs: int, auto_reset: Resets, options: Options | None):
     keys = jax.random.key_data(jax.random.split(key, num_envs))
     physics, goal = _draw_starts(task, keys, jnp.zeros(num_envs, jnp.int32), auto_reset)
     return keys, *_apply_options(physics, goal, options)
 
 
-def _select(mask: Array, yes: Any, no: Any, xp: Any) -> Any:
+def select(mask: Array, yes: Any, no: Any, xp: Any) -> Any:
+    """Rows of the tree `yes` where `mask` [N], else of `no`; `xp` is numpy or jax.numpy."""
     return jax.tree.map(lambda a, b: xp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b), yes, no)
 
 
-def _device_functions(task: Task, engine: Engine, auto_reset: AutoReset):
+def _device_functions(task: Task, engine: Engine, auto_reset: Resets):
     start = jax.vmap(engine.start)
 
     @functools.partial(jax.jit, static_argnums=1)
@@ -144,19 +148,21 @@ def _device_functions(task: Task, engine: Engine, auto_reset: AutoReset):
     def restart(after: EnvState) -> EnvState:
         starts, goals = _draw_starts(task, after.key, after.episode_id, auto_reset)
         starts = start(starts)
-        physics = _select(after.terminated | after.truncated, starts, after.physics, jnp)
+        physics = select(after.terminated | after.truncated, starts, after.physics, jnp)
         return _restart(task, after, starts, goals)._replace(physics=physics)
 
     def step(state: EnvState, action: Array, active: Array | None = None) -> EnvState:
         del active  # a traced program steps all rows at once
         control = jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0), state.physics)
         after = _judge(task, state, jax.vmap(engine.step)(state.physics, control))
+        if auto_reset == "never":
+            return after
         return jax.lax.cond(jnp.any(after.terminated | after.truncated), restart, lambda same: same, after)
 
     return reset, step
 
 
-def _host_functions(task: Task, engine: Engine, auto_reset: AutoReset):
+def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
     """Host environments keep physics in numpy at the simulator's precision; the rest is computed on the CPU backend."""
     cpu = jax.devices("cpu")[0]
     judge = jax.jit(lambda before, physics: _judge(task, before, physics)._replace(physics={}))
@@ -185,10 +191,10 @@ def _host_functions(task: Task, engine: Engine, auto_reset: AutoReset):
             physics = engine.step(state.physics, control, active)
             after = on_host(judge(state._replace(physics={}), single(physics)))
             done = after.terminated | after.truncated
-            if done.any():
+            if auto_reset != "never" and done.any():
                 starts, goals = on_host(draw(after.key, after.episode_id))
                 starts = engine.start(starts, done)
-                physics = _select(done, starts, physics, np)
+                physics = select(done, starts, physics, np)
                 after = on_host(restart(after, single(starts), goals))
         return after._replace(physics=physics)
 
