@@ -5,8 +5,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from deepcrl.envs.ant import ant_model, ant_task
-from deepcrl.envs.layouts import LAYOUTS, cells, wall_boxes
+from deepcrl.envs.ant import ant_model, ant_stitching_task, ant_task
+from deepcrl.envs.layouts import LAYOUTS, cells, corridor, wall_boxes
 from deepcrl.envs.registry import make_env
 
 STAND = [0, 0, 0.55, 1, 0, 0, 0, 0, 1, 0, -1, 0, -1, 0, 1]
@@ -284,3 +284,20 @@ def test_resets_on_the_host(auto_reset):
     assert np.array_equal(state.goal, first.goal) == repeats
     assert np.allclose(state.state, first.state, rtol=1e-6, atol=1e-7) == repeats
     assert (np.abs(state.next_state - state.state).max(axis=1) > 0).all()
+
+
+class TestStitching:
+    def test_starts_and_goals_are_the_pairs_of_the_corridor(self):
+        layout, distances = LAYOUTS["u_single_eval"], (1, 2, 3)
+        keys = jax.random.split(jax.random.key(0), 20_000)
+        physics, goal = jax.vmap(ant_stitching_task(layout, distances, None).reset)(keys)
+        start, goal = np.array(physics["qpos"])[:, :2] / 4.0, np.array(goal) / 4.0
+        np.testing.assert_array_equal(np.array(physics["qpos"])[:, -2:] / 4.0, goal)
+        path = corridor(layout).tolist()
+        steps = np.array([[path.index(s), path.index(g)] for s, g in zip(start.tolist(), goal.tolist())])
+        apart = steps[:, 1] - steps[:, 0]
+        counts = np.bincount(apart, minlength=4)
+        np.testing.assert_allclose(counts / len(keys), [0, 1 / 3, 1 / 3, 1 / 3], atol=0.015)
+        for distance, pairs in ((1, 6), (2, 5), (3, 4)):
+            share = np.bincount(steps[apart == distance, 0], minlength=pairs) / counts[distance]
+            np.testing.assert_allclose(share, 1 / pairs, atol=0.02)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from deepcrl.envs.layouts import Layout, cells, start_cell, wall_boxes
+from deepcrl.envs.layouts import Layout, cells, start_cell, stitching_pairs
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
+from deepcrl.envs.surroundings import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco
@@ -67,7 +68,6 @@ IN_MAZE = Touch(torso=(0, 1), hips=(0, 1), feet=(1, 1))
 _BODY_RGBA = (0.85, 0.55, 0.25, 1.0)
 _FOOT_RGBA = (0.35, 0.22, 0.12, 1.0)
 _GOAL_RGBA = (0.15, 0.75, 0.35, 0.5)
-_WALL_RGBA = (0.45, 0.52, 0.62, 1.0)
 
 
 def ant_task(layout: Layout | None, episode_length: int | None) -> Task:
@@ -113,6 +113,21 @@ def ant_random_start_task(episode_length: int | None) -> Task:
         physics, goal = task.reset(task_key)
         start = goal + draw_on_circle(start_key, GOAL_DISTANCE)
         return {**physics, "qpos": physics["qpos"].at[:2].set(start)}, goal
+
+    return task._replace(reset=reset)
+
+
+def ant_stitching_task(layout: Layout, distances: tuple[int, ...], episode_length: int | None) -> Task:
+    """A corridor maze whose starts and goals are exact cell centres so many cells apart (paper, Figure 11)."""
+    task = ant_task(layout, episode_length)
+    pairs, probabilities = stitching_pairs(layout, distances)
+    centres = jnp.asarray(pairs * CELL_SIZE, jnp.float32)
+
+    def reset(key: PRNGKeyArray) -> tuple[Physics, Float[Array, "2"]]:
+        task_key, pair_key = jax.random.split(key)
+        physics, _ = task.reset(task_key)
+        start, goal = centres[jax.random.choice(pair_key, len(centres), p=jnp.asarray(probabilities))]
+        return {**physics, "qpos": physics["qpos"].at[:2].set(start).at[-2:].set(goal)}, goal
 
     return task._replace(reset=reset)
 
@@ -184,29 +199,7 @@ def set_options(mujoco, spec: "mujoco.MjSpec") -> None:
 
 
 def _add_surroundings(mujoco, spec: "mujoco.MjSpec", layout: Layout | None) -> None:
-    """Floor, light, sky and the maze's walls."""
-    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = (0.35, 0.35, 0.35), (0.45, 0.45, 0.45)
-    spec.visual.global_.offwidth, spec.visual.global_.offheight = 1920, 1080
-    sky = {"type": mujoco.mjtTexture.mjTEXTURE_SKYBOX, "builtin": mujoco.mjtBuiltin.mjBUILTIN_GRADIENT}
-    spec.add_texture(name="sky", rgb1=(0.75, 0.83, 0.92), rgb2=(0.95, 0.96, 0.98), width=128, height=768, **sky)
-    checks = {"type": mujoco.mjtTexture.mjTEXTURE_2D, "builtin": mujoco.mjtBuiltin.mjBUILTIN_CHECKER}
-    spec.add_texture(name="checks", rgb1=(0.86, 0.87, 0.88), rgb2=(0.79, 0.81, 0.83), width=256, height=256, **checks)
-    floor = spec.add_material(name="floor", texuniform=True, texrepeat=(1 / CELL_SIZE, 1 / CELL_SIZE), reflectance=0.05)
-    floor.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "checks"
-    world = spec.worldbody
-    world.add_light(type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=(0, 0, 40), dir=(0.3, 0.2, -1.0))
-    plane = mujoco.mjtGeom.mjGEOM_PLANE
-    world.add_geom(name="floor", type=plane, size=(100, 100, 1), material="floor", conaffinity=1)
-    for row, column, rows, columns in wall_boxes(layout or ()):
-        world.add_geom(
-            name=f"wall_{row}_{column}",
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            pos=((row + (rows - 1) / 2) * CELL_SIZE, (column + (columns - 1) / 2) * CELL_SIZE, CELL_SIZE / 4),
-            size=(rows * CELL_SIZE / 2, columns * CELL_SIZE / 2, CELL_SIZE / 4),
-            contype=1,
-            conaffinity=1,
-            rgba=_WALL_RGBA,
-        )
+    add_surroundings(mujoco, spec, layout, CELL_SIZE)
 
 
 def add_ant(mujoco, spec: "mujoco.MjSpec", touch: Touch) -> None:
