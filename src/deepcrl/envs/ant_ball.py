@@ -1,0 +1,97 @@
+"""The ant that is to push a ball to a goal, on an open plane or in a maze (fact sheet 2.3, 4.1)."""
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from deepcrl.envs import ant
+from deepcrl.envs.layouts import Layout, start_cell
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
+from deepcrl.envs.surroundings import add_surroundings
+
+if TYPE_CHECKING:
+    import mujoco
+
+GOAL_DISTANCE = 5.0
+"""Metres from the origin to the goal on the open plane."""
+BALL_ADVANCE = 0.2
+"""On the open plane the ball starts about this fraction of the way to the goal,"""
+BALL_DISTANCE = 1.0
+"""and so many metres from there, on any side."""
+BALL_RADIUS = 0.5
+SUBSTEPS = ant.SUBSTEPS
+
+TOUCH = ant.Touch(torso=(0, 1), hips=(0, 0), feet=(1, 1))
+"""Torso and feet touch the ball, walls and each other."""
+
+_BALL_RGBA = (0.25, 0.45, 0.75, 1.0)
+
+
+def ant_ball_task(layout: Layout | None, episode_length: int | None) -> Task:
+    """Bring the ball to the goal: 5 m away on the open plane, or the centre of a goal cell of a maze.
+
+    State [31]: the ant's own (29), then the ball's x and y. Action [8]: torques as fractions of the largest.
+    """
+    spec = EnvSpec(
+        state_size=31,
+        goal_size=2,
+        goal_indices=(29, 30),
+        action_size=8,
+        episode_length=episode_length or 1000,
+        success_radius=ant.SUCCESS_RADIUS,
+        easy_radius=ant.EASY_RADIUS,
+    )
+
+    def reset(key: PRNGKeyArray) -> tuple[Physics, Float[Array, "2"]]:
+        position_key, velocity_key, ball_key, goal_key = jax.random.split(key, 4)
+        if layout is None:
+            pose, velocity = ant.draw_body(position_key, velocity_key, jnp.zeros(2))
+            goal = ant.draw_on_circle(goal_key, GOAL_DISTANCE)
+            ball = BALL_ADVANCE * goal + ant.draw_on_circle(ball_key, BALL_DISTANCE)
+        else:
+            start = jnp.asarray(start_cell(layout) * ant.CELL_SIZE, jnp.float32)
+            pose, velocity = ant.draw_body(position_key, velocity_key, start)
+            # In these mazes the ant starts at the very centre of its cell, else as noisily as anywhere.
+            pose = pose.at[:2].set(start)
+            ball, goal = ant.draw_cell(layout, "B", ball_key), ant.draw_cell(layout, "G", goal_key)
+        # The last two coordinates are the goal marker's.
+        qpos = jnp.concatenate([pose, ball, goal])
+        return {"qpos": qpos, "qvel": jnp.concatenate([velocity, jnp.zeros(4)])}, goal
+
+    return Task(
+        spec=spec,
+        scene=Scene(layout, ant.CELL_SIZE),
+        reset=reset,
+        observe=lambda physics: jnp.concatenate([ant.observe_body(physics), physics["qpos"][15:17]]),
+        control=lambda action, physics: action,
+        terminated=ant.has_fallen,
+    )
+
+
+def ant_ball_model(layout: Layout | None) -> "mujoco.MjModel":
+    """Compile ant, ball and surroundings.
+
+    Coordinates: ant (15 positions, 14 velocities), ball x, y, goal marker x, y.
+    """
+    import mujoco
+
+    spec = mujoco.MjSpec()
+    spec.modelname = "ant_ball"
+    ant.set_options(mujoco, spec)
+    add_surroundings(mujoco, spec, layout, ant.CELL_SIZE)
+    ant.add_ant(mujoco, spec, TOUCH)
+    _add_ball(mujoco, spec, reach=(-10.3213, 10.3) if layout is None else (-100.0, 100.0))
+    ant.add_marker(mujoco, spec, reach=20.0 if layout is None else 100.0)
+    return spec.compile()
+
+
+def _add_ball(mujoco, spec: "mujoco.MjSpec", reach: tuple[float, float]) -> None:
+    """A ball that slides without turning, with an armature as inert as the ant's joints."""
+    ball = spec.worldbody.add_body(name="ball", pos=(0, 0, BALL_RADIUS))
+    for name, axis in (("ball_x", (1, 0, 0)), ("ball_y", (0, 1, 0))):
+        ball.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, range=reach, armature=1.0)
+    # The density of the sources' two concentric spheres together.
+    sphere, size = mujoco.mjtGeom.mjGEOM_SPHERE, (BALL_RADIUS, 0, 0)
+    ball.add_geom(name="ball", type=sphere, size=size, density=1.1, contype=1, rgba=_BALL_RGBA)
