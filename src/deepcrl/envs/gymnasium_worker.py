@@ -1,0 +1,205 @@
+"""A process that steps Gymnasium environments for `gymnasium_env`: requests come in on stdin, replies go to stdout.
+
+It runs this file alone. It loads neither JAX nor the caller's script, so it starts at once, needs no
+`if __name__ == "__main__"` in that script, and leaves the accelerator to the learner. It ends when its stdin does.
+
+Requests and replies are pickled tuples: (name of a method of `_Worker`, arguments...) to ("ok", result), or to
+("refused" or "failed", one line of text).
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import math
+import os
+import pickle
+import signal
+import sys
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict
+
+GOAL_SPACES = ("observation", "achieved_goal", "desired_goal")
+PROBE_STEPS = 5
+"""Steps per episode that tell whether a seed and actions repeat an episode."""
+
+Result = tuple[np.ndarray, np.ndarray, np.ndarray, bool, float, bool, bool]
+"""State and goal to go on from; then of the last step: its true state, success, distance, terminated, truncated."""
+
+
+class _Refused(Exception):
+    """The environment works, but is not of the kind that is wanted."""
+
+
+class _Worker:
+    def __init__(self, name: str, episode_length: int | None):
+        self._name, self._episode_length = name, episode_length
+        self._envs: dict[int, gymnasium.Env] = {}
+        self._shown: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        """State and goal that each environment showed last."""
+
+    def describe(self) -> dict[str, Any]:
+        """Sizes and rules, and whether episodes repeat. Raises _Refused."""
+        env, other = _make(self._name, self._episode_length), _make(self._name, self._episode_length)
+        _check(env)
+        low = env.action_space.low  # type: ignore[union-attr]
+        sizes = {name: math.prod(env.observation_space[name].shape) for name in GOAL_SPACES}  # type: ignore[index]
+        threshold = getattr(env.unwrapped, "distance_threshold", math.nan)
+        first = _probe(env, low.size, seed=0)
+        _probe(env, low.size, seed=1)
+        return {
+            "state_size": sizes["observation"] + sizes["achieved_goal"],
+            "goal_size": sizes["achieved_goal"],
+            "action_size": low.size,
+            "episode_length": env.spec.max_episode_steps,  # type: ignore[union-attr]
+            "success_radius": float(threshold),
+            "repeats": first == _probe(env, low.size, seed=0) == _probe(other, low.size, seed=0),
+        }
+
+    def begin(self, slots: list[int], seeds: list[int], logs: list[np.ndarray]) -> list[Result]:
+        """Reset each environment with its seed, and take the actions [t, A] of its log again."""
+        return [self._begin(*row) for row in zip(slots, seeds, logs)]
+
+    def step(self, slots: list[int], actions: np.ndarray, next_seeds: list[int]) -> list[Result]:
+        """One step; where an episode ends, the next one begins with its seed."""
+        return [self._step(*row) for row in zip(slots, actions, next_seeds)]
+
+    def _begin(self, slot: int, seed: int, log: np.ndarray) -> Result:
+        if slot not in self._envs:
+            self._envs[slot] = _make(self._name, self._episode_length)
+        env = self._envs[slot]
+        observation, info = env.reset(seed=seed)
+        for action in log:
+            observation, _, _, _, info = env.step(_scaled(env, action))
+        state, goal = self._shown[slot] = _state(observation), _goal(observation)
+        return state, goal, state, _succeeded(env, observation, info), _distance(state, goal), False, False
+
+    def _step(self, slot: int, action: np.ndarray, next_seed: int) -> Result:
+        env = self._envs[slot]
+        observation, _, terminated, truncated, info = env.step(_scaled(env, action))
+        state, goal = _state(observation), _goal(observation)
+        if np.isfinite(state).all() and np.isfinite(goal).all():
+            success = _succeeded(env, observation, info)
+        else:  # a diverged simulation ends its episode here instead of poisoning what is learnt from
+            (state, goal), success, terminated = self._shown[slot], False, True
+        self._shown[slot] = state, goal
+        result = (state, success, _distance(state, goal), bool(terminated), bool(truncated and not terminated))
+        if terminated or truncated:
+            state, goal, *_ = self._begin(slot, next_seed, np.empty((0, action.size), np.float32))
+        return state, goal, *result
+
+
+def _make(name: str, episode_length: int | None) -> gymnasium.Env:
+    """The environment "ID" or "MODULE:ID", whose module registers it."""
+    module = name.rpartition(":")[0]
+    if not module and importlib.util.find_spec("gymnasium_robotics"):
+        with contextlib.redirect_stderr(io.StringIO()):  # news about other environments, once per process
+            importlib.import_module("gymnasium_robotics")
+        _equal_enums()
+    return gymnasium.make(name, max_episode_steps=episode_length, disable_env_checker=True)
+
+
+def _equal_enums() -> None:
+    """Let MuJoCo's joint types equal numpy integers, as Gymnasium-Robotics 1.4 expects; from MuJoCo 3.12 on they don't.
+
+    Without this, none of its Fetch and Hand environments can be made.
+    """
+    import mujoco
+
+    joint_type, hinge = mujoco.mjtJoint, mujoco.mjtJoint.mjJNT_HINGE
+    if hinge != np.int32(int(hinge)):
+        strict = joint_type.__eq__
+        joint_type.__eq__ = lambda self, other: strict(self, int(other) if isinstance(other, np.integer) else other)
+
+
+def _check(env: gymnasium.Env) -> None:
+    """Raise _Refused unless this is a goal environment of vectors, with bounded actions and a time limit."""
+    observations, actions = env.observation_space, env.action_space
+    if not isinstance(observations, Dict) or not set(GOAL_SPACES) <= set(observations):
+        raise _Refused(f"is not a goal environment: it observes no dictionary of {', '.join(GOAL_SPACES)}")
+    for name in GOAL_SPACES:
+        space = observations[name]
+        if not isinstance(space, Box) or len(space.shape) != 1:
+            raise _Refused(f"cannot be used: its {name} is no vector, but {space}")
+    if not isinstance(actions, Box) or len(actions.shape) != 1 or not actions.is_bounded():
+        raise _Refused(f"cannot be used: its actions are no bounded vectors, but {actions}")
+    if not env.has_wrapper_attr("compute_reward"):
+        raise _Refused("is not a goal environment: it has no compute_reward")
+    if env.spec is None or env.spec.max_episode_steps is None:
+        raise _Refused("has no time limit; set env.episode_length")
+
+
+def _probe(env: gymnasium.Env, action_size: int, seed: int) -> bytes:
+    """What one short episode shows, bit by bit."""
+    rng = np.random.default_rng(seed)
+    observation, _ = env.reset(seed=seed)
+    seen = [_state(observation), _goal(observation)]
+    for _ in range(PROBE_STEPS):
+        observation, _, terminated, truncated, _ = env.step(_scaled(env, rng.uniform(-1, 1, action_size)))
+        seen += [_state(observation), _goal(observation)]
+        if terminated or truncated:
+            break
+    return b"".join(row.tobytes() for row in seen)
+
+
+def _scaled(env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
+    """[-1, 1] to the bounds of the action space."""
+    space: Box = env.action_space  # type: ignore[assignment]
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    return np.clip((low + high) / 2 + action * (high - low) / 2, low, high).astype(space.dtype)
+
+
+def _state(observation: dict[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([observation["observation"], observation["achieved_goal"]], dtype=np.float32)
+
+
+def _goal(observation: dict[str, np.ndarray]) -> np.ndarray:
+    return np.asarray(observation["desired_goal"], np.float32)
+
+
+def _distance(state: np.ndarray, goal: np.ndarray) -> float:
+    return float(np.linalg.norm(state[-goal.size :] - goal))
+
+
+def _succeeded(env: gymnasium.Env, observation: dict[str, np.ndarray], info: dict[str, Any]) -> bool:
+    """What the environment says; if it says nothing, whether the reward is what it would be at the goal itself."""
+    for name in ("is_success", "success"):
+        if name in info:
+            return bool(info[name])
+    compute_reward, goal = env.get_wrapper_attr("compute_reward"), observation["desired_goal"]
+    return bool(compute_reward(observation["achieved_goal"], goal, info) >= compute_reward(goal, goal, info))
+
+
+def _reply(worker: _Worker, request: tuple) -> tuple[str, Any]:
+    method, *arguments = request
+    try:
+        return "ok", getattr(worker, method)(*arguments)
+    except _Refused as error:
+        return "refused", str(error)
+    except Exception as error:
+        first_line = (str(error).strip().splitlines() or ["no message"])[0]
+        return "failed", f"{type(error).__name__}: {first_line}"
+
+
+def main() -> None:
+    # The caller, who gets the same signals, decides when this ends.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what environments print must not get among the replies
+    sys.path[:], *arguments = pickle.load(requests)
+    worker = _Worker(*arguments)
+    while True:
+        try:
+            request = pickle.load(requests)
+        except EOFError:
+            return
+        pickle.dump(_reply(worker, request), replies)
+        replies.flush()
+
+
+if __name__ == "__main__":
+    main()

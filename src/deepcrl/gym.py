@@ -1,0 +1,204 @@
+"""Every task of the registry as a Gymnasium goal environment, for other libraries' agents.
+
+>>> import gymnasium
+>>> env = gymnasium.make("deepcrl.gym:deepcrl/ant_u_maze-v0")  # doctest: +SKIP
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.spaces import Box, Dict
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from jaxtyping import Bool, Float
+
+from deepcrl.envs import registry, vector
+from deepcrl.envs.protocol import EnvSpec, EnvState
+
+Observation = dict[str, np.ndarray]
+"""float32: "observation" is the task's state, "achieved_goal" and "desired_goal" are goals."""
+
+
+def make_gymnasium(
+    name: str, *, engine: str = "auto", episode_length: int | None = None, seed: int | None = None
+) -> "GoalEnv":
+    """One task as a `gymnasium.Env`.
+
+    The reward is 1 at the goal and 0 elsewhere, so the return of an episode is its time at the goal. An episode is
+    terminated by failure only, such as a fall, and truncated at its length.
+
+    Args:
+        name: an environment of the registry.
+        engine: what steps it; "auto" takes the first one of its row.
+        episode_length: None: the task's own.
+        seed: of the first reset, if that is not given one; None draws it.
+
+    Raises:
+        ConfigError: for an unknown name or engine.
+    """
+    return GoalEnv(name, engine, episode_length, seed)
+
+
+def make_gymnasium_vec(
+    name: str,
+    num_envs: int = 1,
+    *,
+    engine: str = "auto",
+    episode_length: int | None = None,
+    seed: int | None = None,
+) -> "GoalVectorEnv":
+    """A batch of one task as a `gymnasium.vector.VectorEnv`, stepped at once; see `make_gymnasium`.
+
+    An environment whose episode has ended is reset by the next step (`AutoresetMode.NEXT_STEP`).
+    """
+    return GoalVectorEnv(name, num_envs, engine, episode_length, seed)
+
+
+def register_all() -> None:
+    """Register the registry's environments with Gymnasium, as "deepcrl/NAME-v0"; importing this module does it."""
+    for name in registry.ENVIRONMENTS:
+        if (id := f"deepcrl/{name}-v0") not in gymnasium.registry:
+            gymnasium.register(
+                id,
+                entry_point="deepcrl.gym:make_gymnasium",
+                vector_entry_point="deepcrl.gym:make_gymnasium_vec",
+                kwargs={"name": name},
+            )
+
+
+class _Functions(NamedTuple):
+    """One task on one engine, compiled, without automatic resets."""
+
+    spec: EnvSpec
+    on_device: bool
+    reset: Callable[..., EnvState]
+    step: Callable[..., EnvState]
+    succeeded: Callable[..., Any]
+    """Goals [N, G], achieved and desired, to whether they are reached [N]."""
+
+
+def _functions(name: str, engine: str, episode_length: int | None) -> _Functions:
+    engine = registry.resolve_engine(name, engine)
+    task, physics_engine = registry.lookup(name).engines[engine](episode_length)
+    env = vector.build(task, physics_engine, "never")
+    step = jax.jit(env.step) if env.on_device else env.step
+    succeeded = jax.jit(lambda achieved, desired: vector.grade(task, achieved, desired)[1])
+    return _Functions(env.spec, env.on_device, env.reset, step, succeeded)
+
+
+def _spaces(spec: EnvSpec) -> tuple[Dict, Box]:
+    def vectors(size: int) -> Box:
+        return Box(-np.inf, np.inf, (size,), np.float32)
+
+    sizes = {"observation": spec.state_size, "achieved_goal": spec.goal_size, "desired_goal": spec.goal_size}
+    return Dict({name: vectors(size) for name, size in sizes.items()}), Box(-1.0, 1.0, (spec.action_size,), np.float32)
+
+
+def _observe(state: EnvState) -> Observation:
+    return {
+        "observation": np.array(state.state),
+        "achieved_goal": np.array(state.achieved_goal),
+        "desired_goal": np.array(state.goal),
+    }
+
+
+def _first(observation: Observation) -> Observation:
+    return {name: rows[0] for name, rows in observation.items()}
+
+
+class _Goals:
+    """What Gymnasium asks of goal environments, for one or for a batch."""
+
+    _task: _Functions
+
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any = None) -> Any:
+        """1.0 where the goal is reached, else 0.0; goals [..., G] to rewards [...]. `info` is not used."""
+        del info
+        achieved, desired = np.broadcast_arrays(np.asarray(achieved_goal), np.asarray(desired_goal))
+        rows = (goal.reshape(-1, goal.shape[-1]).astype(np.float32) for goal in (achieved, desired))
+        return np.asarray(self._task.succeeded(*rows)).reshape(achieved.shape[:-1]).astype(np.float64)[()]
+
+    def compute_terminated(self, achieved_goal: Any, desired_goal: Any, info: dict[str, Any]) -> Any:
+        """Whether the episode has failed, which goals do not tell but `info` does."""
+        return info["failed"]
+
+    def compute_truncated(self, achieved_goal: Any, desired_goal: Any, info: dict[str, Any]) -> Any:
+        """Whether the episode has come to its length, as `info` tells."""
+        return info["timed_out"]
+
+
+class GoalEnv(_Goals, gymnasium.Env):
+    """See `make_gymnasium`. `reset` takes `options` "qpos", "qvel" and "goal" to start from."""
+
+    metadata = {"render_modes": []}
+
+    def __init__(self, name: str, engine: str, episode_length: int | None, seed: int | None):
+        self._task = _functions(name, engine, episode_length)
+        self._first_seed = seed
+        self._state: EnvState | None = None
+        self.observation_space, self.action_space = _spaces(self._task.spec)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict]:
+        seed, self._first_seed = self._first_seed if seed is None else seed, None
+        super().reset(seed=seed)
+        self._state = self._task.reset(_key(self.np_random), 1, options or None)
+        return _first(_observe(self._state)), {"is_success": bool(self._state.success[0])}
+
+    def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("reset must be called before step")
+        self._state = after = self._task.step(self._state, np.asarray(action, np.float32)[None])
+        success, failed, timed_out = (bool(x[0]) for x in (after.success, after.terminated, after.truncated))
+        info = {"is_success": success, "failed": failed, "timed_out": timed_out}
+        return _first(_observe(after)), float(success), failed, timed_out, info
+
+
+class GoalVectorEnv(_Goals, gymnasium.vector.VectorEnv):
+    """See `make_gymnasium_vec`. The `options` of `reset` may be those of one instance, or [N, ...]."""
+
+    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(self, name: str, num_envs: int, engine: str, episode_length: int | None, seed: int | None):
+        self._task = _functions(name, engine, episode_length)
+        self._first_seed = seed
+        self._state: EnvState | None = None
+        self.num_envs = num_envs
+        self.single_observation_space, self.single_action_space = _spaces(self._task.spec)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict]:
+        seed, self._first_seed = self._first_seed if seed is None else seed, None
+        super().reset(seed=seed)
+        self._state = self._task.reset(_key(self.np_random), self.num_envs, options or None)
+        return _observe(self._state), self._infos(is_success=self._state.success)
+
+    def step(self, actions: Float[np.ndarray, "N A"]) -> tuple[Observation, Any, Any, Any, dict[str, Any]]:
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("reset must be called before step")
+        ended: Any = np.asarray(self._state.terminated | self._state.truncated)
+        after = self._task.step(self._state, np.asarray(actions, np.float32))
+        if ended.any():
+            fresh = self._task.reset(_key(self.np_random), self.num_envs)
+            after = vector.select(ended, fresh, after, jnp if self._task.on_device else np)
+        self._state = after
+        success, failed, timed_out = (np.array(x) for x in (after.success, after.terminated, after.truncated))
+        rewards = np.where(ended, 0.0, success)
+        infos = self._infos(is_success=success, failed=failed, timed_out=timed_out)
+        return _observe(after), rewards, failed, timed_out, infos
+
+    def _infos(self, **values: Bool[Any, "N"]) -> dict[str, np.ndarray]:
+        """Gymnasium's form: each value with a mask that says for which environments it holds."""
+        masks = {f"_{name}": np.ones(self.num_envs, bool) for name in values}
+        return {**{name: np.array(value) for name, value in values.items()}, **masks}
+
+
+def _key(rng: np.random.Generator) -> jax.Array:
+    return jax.random.key(int(rng.integers(2**31)))
+
+
+register_all()
