@@ -42,6 +42,10 @@ ACTUATED_LEGS = (4, 1, 2, 3)
 """Actuators come hip then ankle, leg by leg in this order."""
 GEAR = 150.0
 DENSITY = 5.0
+LINK_MASS = 1.0
+"""Kilograms of each of the nine links on Brax's spring engine, which the paper's ants ran on. With the model file's own
+masses, a tenth of that in all, the same motors throw the ant over its healthy height within two seconds."""
+LEG_PARTS = ("hip", "ankle")
 LIMB_RADIUS = 0.08
 TORSO_RADIUS = 0.25
 SEGMENT = 0.2
@@ -170,17 +174,35 @@ def has_fallen(physics: Physics) -> Bool[Array, ""]:
     return (height < HEALTHY_HEIGHT[0]) | (height > HEALTHY_HEIGHT[1])
 
 
-def ant_model(layout: Layout | None) -> "mujoco.MjModel":
-    """Compile the ant and its surroundings. Coordinates: ant (15 positions, 14 velocities), then goal marker x, y."""
+def ant_model(layout: Layout | None, link_mass: float | None = None) -> "mujoco.MjModel":
+    """Compile the ant and its surroundings. Coordinates: ant (15 positions, 14 velocities), then goal marker x, y.
+
+    Args:
+        layout: the maze, or None for an open plane.
+        link_mass: kilograms of every link, see LINK_MASS; None keeps the masses of the model file, 0.91 kg in all.
+    """
     import mujoco
 
     spec = mujoco.MjSpec()
     spec.modelname = "ant"
     set_options(mujoco, spec)
-    _add_surroundings(mujoco, spec, layout)
+    add_surroundings(mujoco, spec, layout, CELL_SIZE)
     add_ant(mujoco, spec, ON_PLANE if layout is None else IN_MAZE)
     add_marker(mujoco, spec, reach=20.0 if layout is None else 100.0)
-    return spec.compile()
+    model = spec.compile()
+    if link_mass is not None:
+        weigh(mujoco, model, link_mass)
+    return model
+
+
+def weigh(mujoco, model: "mujoco.MjModel", link_mass: float) -> None:
+    """Give the torso, the hips and the ankles `link_mass` kilograms each, their inertias in proportion."""
+    links = [
+        model.body(name).id for name in ("torso", *(f"{part}_{leg}" for leg in (1, 2, 3, 4) for part in LEG_PARTS))
+    ]
+    model.body_inertia[links] *= link_mass / model.body_mass[links, None]
+    model.body_mass[links] = link_mass
+    mujoco.mj_setConst(model, mujoco.MjData(model))
 
 
 def set_options(mujoco, spec: "mujoco.MjSpec") -> None:
@@ -196,10 +218,6 @@ def set_options(mujoco, spec: "mujoco.MjSpec") -> None:
     geom.density, geom.friction = DENSITY, (1.0, 0.5, 0.5)
     # What may touch what is said geom by geom; by default nothing does.
     geom.contype, geom.conaffinity = 0, 0
-
-
-def _add_surroundings(mujoco, spec: "mujoco.MjSpec", layout: Layout | None) -> None:
-    add_surroundings(mujoco, spec, layout, CELL_SIZE)
 
 
 def add_ant(mujoco, spec: "mujoco.MjSpec", touch: Touch) -> None:
@@ -230,7 +248,7 @@ def add_ant(mujoco, spec: "mujoco.MjSpec", touch: Touch) -> None:
         foot_at = (2 * SEGMENT * sides[0], 2 * SEGMENT * sides[1], 0)
         size = (LIMB_RADIUS, 0, 0)
         ankle.add_geom(name=f"foot_{leg}", type=sphere, size=size, pos=foot_at, mass=0, rgba=_FOOT_RGBA, **foot_masks)
-    for name in (f"{joint}_{leg}" for leg in ACTUATED_LEGS for joint in ("hip", "ankle")):
+    for name in (f"{joint}_{leg}" for leg in ACTUATED_LEGS for joint in LEG_PARTS):
         motor = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT, ctrlrange=(-1, 1))
         motor.gear[0] = GEAR
         motor.set_to_motor()
