@@ -64,6 +64,19 @@ class TestModel:
         assert model.body("target").mass == 1.0
         np.testing.assert_allclose(model.body_mass.sum() - 1.0, 0.91088, rtol=1e-5)
 
+    def test_links_of_a_kilogram(self):
+        light, heavy = ant_model(LAYOUTS["u"]), ant_model(LAYOUTS["u"], link_mass=1.0)
+        links = [i for i in range(light.nbody) if light.body(i).name.startswith(("torso", "hip", "ankle"))]
+        np.testing.assert_allclose(heavy.body_mass[links], np.ones(9))
+        rest = np.setdiff1d(np.arange(light.nbody), links)
+        np.testing.assert_array_equal(heavy.body_mass[rest], light.body_mass[rest])
+        np.testing.assert_allclose(
+            heavy.body("ankle_2").inertia, [0.00267479 / 0.06759221] * 2 + [0.00020943 / 0.06759221], rtol=1e-4
+        )
+        np.testing.assert_allclose(heavy.body("torso").subtreemass, 9.0)
+        # The free joint's inverse weight follows: one over the mass of the whole.
+        assert heavy.dof_invweight0[0] < light.dof_invweight0[0] / 5
+
     def test_inertias_and_centres(self, model):
         np.testing.assert_allclose(model.body("torso").inertia, [0.0135857, 0.0111204, 0.0111204], rtol=1e-5)
         for leg, (x, y) in enumerate([(1, 1), (-1, 1), (-1, -1), (1, -1)], start=1):
