@@ -137,6 +137,8 @@ def _functions(spec: EnvSpec, pool: "_Pool", auto_reset: AutoReset):
         nonlocal held
         num_envs = len(state.goal)
         rows = np.arange(num_envs) if active is None else np.flatnonzero(active)
+        if not rows.size:
+            return state
         action = np.clip(np.asarray(action, np.float32), -1.0, 1.0)
         place = _Place(state.physics["seed"], state.physics["actions"], np.asarray(state.episode_step))
         fits = np.zeros(num_envs, bool) if held is None or len(held.seed) != num_envs else _same(held, place)
@@ -204,7 +206,7 @@ class _Pool:
                 self._send(worker, request)
             replies = {worker: pickle.load(_pipe(self._processes[worker].stdout)) for worker in requests}
             for status, result in replies.values():
-                if status != "ok":
+                if status == "error":
                     raise ConfigError(f"env.name = {PREFIX + self._name!r} {result}")
         except BaseException as error:  # an interrupt as well, lest its reply be taken for that to the next request
             processes = list(self._processes.values())

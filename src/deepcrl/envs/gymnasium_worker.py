@@ -4,7 +4,7 @@ It runs this file alone. It loads neither JAX nor the caller's script, so it sta
 `if __name__ == "__main__"` in that script, and leaves the accelerator to the learner. It ends when its stdin does.
 
 Requests and replies are pickled tuples: (name of a method of `_Worker`, arguments...) to ("ok", result), or to
-("refused" or "failed", one line of text).
+("error", one line of text).
 """
 
 import contextlib
@@ -47,7 +47,7 @@ class _Worker:
         _check(env)
         low = env.action_space.low  # type: ignore[union-attr]
         sizes = {name: math.prod(env.observation_space[name].shape) for name in GOAL_SPACES}  # type: ignore[index]
-        threshold = getattr(env.unwrapped, "distance_threshold", math.nan)
+        threshold = getattr(env.unwrapped, "distance_threshold", 0.0)
         first = _probe(env, low.size, seed=0)
         _probe(env, low.size, seed=1)
         return {
@@ -178,10 +178,10 @@ def _reply(worker: _Worker, request: tuple) -> tuple[str, Any]:
     try:
         return "ok", getattr(worker, method)(*arguments)
     except _Refused as error:
-        return "refused", str(error)
+        return "error", str(error)
     except Exception as error:
         first_line = (str(error).strip().splitlines() or ["no message"])[0]
-        return "failed", f"{type(error).__name__}: {first_line}"
+        return "error", f"failed: {type(error).__name__}: {first_line}"
 
 
 def main() -> None:
