@@ -19,12 +19,13 @@ from deepcrl.envs.arm_model import (
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
 
 SUBSTEPS = 25
+"""Simulator steps per control step, which lasts 0.05 s."""
 SUCCESS_RADIUS, EASY_RADIUS, HARD_RADIUS = 0.1, 0.3, 0.03
 """Metres between the cube, or the arm's last link, and its goal."""
 GRASPS = {"success": (0.05, 0.02), "easy": (0.15, 0.05), "hard": (0.02, 0.005)}
 """Metres from the cube to the middle between the fingertips, and of their distance from TIP_DISTANCE."""
 START_JOINTS = (1.571, 0.742, 0.0, -1.571, 0.0, 3.054, 1.449)
-"""Radians: the hand above the table, fingers down."""
+"""Radians: the hand above the far side of the table."""
 START_HAND = (0.0, 0.6, 0.2)
 """The same for a hand without an arm, in metres."""
 START_FINGER = 0.04
