@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from deepcrl.config import AutoReset, ConfigError
-from deepcrl.envs.mujoco_engine import _usable_cores
+from deepcrl.envs.mujoco_engine import usable_cores
 from deepcrl.envs.protocol import Env, EnvSpec, EnvState, Options, Scene
 
 PREFIX = "gymnasium:"
@@ -73,7 +73,7 @@ def gymnasium_env(
         )
     first = about["state_size"] - about["goal_size"]
     spec = EnvSpec(goal_indices=tuple(range(first, about["state_size"])), **about)
-    reset, step = _functions(spec, _Pool(name, episode_length, processes or _usable_cores()), auto_reset)
+    reset, step = _functions(spec, _Pool(name, episode_length, processes or usable_cores()), auto_reset)
     return Env(spec, Scene(layout=None, cell_size=1.0), on_device=False, reset=reset, step=step)
 
 

@@ -37,7 +37,7 @@ class _Refused(Exception):
 class _Worker:
     def __init__(self, name: str, episode_length: int | None):
         self._name, self._episode_length = name, episode_length
-        self._envs: dict[int, gymnasium.Env] = {}
+        self._envs: dict[int, Any] = {}
         self._shown: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         """State and goal that each environment showed last."""
 
@@ -45,18 +45,18 @@ class _Worker:
         """Sizes and rules, and whether episodes repeat. Raises _Refused."""
         env, other = _make(self._name, self._episode_length), _make(self._name, self._episode_length)
         _check(env)
-        low = env.action_space.low  # type: ignore[union-attr]
-        sizes = {name: math.prod(env.observation_space[name].shape) for name in GOAL_SPACES}  # type: ignore[index]
-        threshold = getattr(env.unwrapped, "distance_threshold", 0.0)
-        first = _probe(env, low.size, seed=0)
-        _probe(env, low.size, seed=1)
+        size = math.prod(env.action_space.shape)
+        sizes = {name: math.prod(env.observation_space[name].shape) for name in GOAL_SPACES}
+        threshold = getattr(env.unwrapped, "distance_threshold", None)
+        first = _probe(env, size, seed=0)
+        _probe(env, size, seed=1)
         return {
             "state_size": sizes["observation"] + sizes["achieved_goal"],
             "goal_size": sizes["achieved_goal"],
-            "action_size": low.size,
-            "episode_length": env.spec.max_episode_steps,  # type: ignore[union-attr]
-            "success_radius": float(threshold),
-            "repeats": first == _probe(env, low.size, seed=0) == _probe(other, low.size, seed=0),
+            "action_size": size,
+            "episode_length": env.spec.max_episode_steps,
+            "success_radius": float(threshold) if isinstance(threshold, int | float) else 0.0,
+            "repeats": first == _probe(env, size, seed=0) == _probe(other, size, seed=0),
         }
 
     def begin(self, slots: list[int], seeds: list[int], logs: list[np.ndarray]) -> list[Result]:
@@ -92,10 +92,9 @@ class _Worker:
         return state, goal, *result
 
 
-def _make(name: str, episode_length: int | None) -> gymnasium.Env:
+def _make(name: str, episode_length: int | None) -> Any:
     """The environment "ID" or "MODULE:ID", whose module registers it."""
-    module = name.rpartition(":")[0]
-    if not module and importlib.util.find_spec("gymnasium_robotics"):
+    if importlib.util.find_spec("gymnasium_robotics"):
         with contextlib.redirect_stderr(io.StringIO()):  # news about other environments, once per process
             importlib.import_module("gymnasium_robotics")
         _equal_enums()
@@ -109,13 +108,14 @@ def _equal_enums() -> None:
     """
     import mujoco
 
-    joint_type, hinge = mujoco.mjtJoint, mujoco.mjtJoint.mjJNT_HINGE
+    joint_type: Any = mujoco.mjtJoint
+    hinge = joint_type.mjJNT_HINGE
     if hinge != np.int32(int(hinge)):
         strict = joint_type.__eq__
         joint_type.__eq__ = lambda self, other: strict(self, int(other) if isinstance(other, np.integer) else other)
 
 
-def _check(env: gymnasium.Env) -> None:
+def _check(env: Any) -> None:
     """Raise _Refused unless this is a goal environment of vectors, with bounded actions and a time limit."""
     observations, actions = env.observation_space, env.action_space
     if not isinstance(observations, Dict) or not set(GOAL_SPACES) <= set(observations):
@@ -132,7 +132,7 @@ def _check(env: gymnasium.Env) -> None:
         raise _Refused("has no time limit; set env.episode_length")
 
 
-def _probe(env: gymnasium.Env, action_size: int, seed: int) -> bytes:
+def _probe(env: Any, action_size: int, seed: int) -> bytes:
     """What one short episode shows, bit by bit."""
     rng = np.random.default_rng(seed)
     observation, _ = env.reset(seed=seed)
@@ -145,9 +145,9 @@ def _probe(env: gymnasium.Env, action_size: int, seed: int) -> bytes:
     return b"".join(row.tobytes() for row in seen)
 
 
-def _scaled(env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
+def _scaled(env: Any, action: np.ndarray) -> np.ndarray:
     """[-1, 1] to the bounds of the action space."""
-    space: Box = env.action_space  # type: ignore[assignment]
+    space = env.action_space
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     return np.clip((low + high) / 2 + action * (high - low) / 2, low, high).astype(space.dtype)
 
@@ -164,7 +164,7 @@ def _distance(state: np.ndarray, goal: np.ndarray) -> float:
     return float(np.linalg.norm(state[-goal.size :] - goal))
 
 
-def _succeeded(env: gymnasium.Env, observation: dict[str, np.ndarray], info: dict[str, Any]) -> bool:
+def _succeeded(env: Any, observation: dict[str, np.ndarray], info: dict[str, Any]) -> bool:
     """What the environment says; if it says nothing, whether the reward is what it would be at the goal itself."""
     for name in ("is_success", "success"):
         if name in info:
