@@ -70,8 +70,8 @@ def ant_ball_task(layout: Layout | None, episode_length: int | None) -> Task:
     )
 
 
-def ant_ball_model(layout: Layout | None) -> "mujoco.MjModel":
-    """Compile ant, ball and surroundings.
+def ant_ball_model(layout: Layout | None, link_mass: float | None = None) -> "mujoco.MjModel":
+    """Compile ant, its links weighing `link_mass` kilograms if given, ball and surroundings.
 
     Coordinates: ant (15 positions, 14 velocities), ball x, y, goal marker x, y.
     """
@@ -84,7 +84,10 @@ def ant_ball_model(layout: Layout | None) -> "mujoco.MjModel":
     ant.add_ant(mujoco, spec, TOUCH)
     _add_ball(mujoco, spec, reach=(-10.3213, 10.3) if layout is None else (-100.0, 100.0))
     ant.add_marker(mujoco, spec, reach=20.0 if layout is None else 100.0)
-    return spec.compile()
+    model = spec.compile()
+    if link_mass is not None:
+        ant.weigh(mujoco, model, link_mass)
+    return model
 
 
 def _add_ball(mujoco, spec: "mujoco.MjSpec", reach: tuple[float, float]) -> None:
