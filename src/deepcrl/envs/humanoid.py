@@ -231,7 +231,7 @@ def _draw_goal(layout: Layout | None, key: PRNGKeyArray) -> Float[Array, "2"]:
         return centres[jax.random.randint(key, (), 0, centres.shape[0])]
     radius_key, angle_key = jax.random.split(key)
     radius = jax.random.uniform(radius_key, (), minval=GOAL_DISTANCES[0], maxval=GOAL_DISTANCES[1])
-    return draw_on_circle(angle_key, radius)
+    return radius * draw_on_circle(angle_key, 1.0)
 
 
 def _has_fallen(physics: Physics) -> Bool[Array, ""]:
