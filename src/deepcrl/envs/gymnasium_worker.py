@@ -123,13 +123,17 @@ def _check(env: Any) -> None:
     for name in GOAL_SPACES:
         space = observations[name]
         if not isinstance(space, Box) or len(space.shape) != 1:
-            raise _Refused(f"cannot be used: its {name} is no vector, but {space}")
+            raise _Refused(f"cannot be used: its {name} is no vector, but {_kind(space)}")
     if not isinstance(actions, Box) or len(actions.shape) != 1 or not actions.is_bounded():
-        raise _Refused(f"cannot be used: its actions are no bounded vectors, but {actions}")
+        raise _Refused(f"cannot be used: its actions are no bounded vectors, but {_kind(actions)}")
     if not env.has_wrapper_attr("compute_reward"):
         raise _Refused("is not a goal environment: it has no compute_reward")
     if env.spec is None or env.spec.max_episode_steps is None:
         raise _Refused("has no time limit; set env.episode_length")
+
+
+def _kind(space: gymnasium.Space) -> str:
+    return f"{type(space).__name__}{space.shape or ''}"
 
 
 def _probe(env: Any, action_size: int, seed: int) -> bytes:
