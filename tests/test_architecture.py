@@ -29,6 +29,7 @@ LEVELS = {
     "collect": 2,
     "evaluate": 2,
     "presets": 2,
+    "gym": 2,
     "train": 3,
     "agent": 4,
     "analysis": 4,

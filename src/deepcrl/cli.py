@@ -178,28 +178,26 @@ def _report(args: list[str]) -> int:
 
 
 def _list(args: list[str]) -> int:
-    def options(what: tyro.conf.Positional[Literal["envs", "algorithms"]] = "envs", /) -> str:
+    def options(
+        what: tyro.conf.Positional[Literal["envs", "algorithms"]] = "envs", /, markdown: bool = False
+    ) -> tuple[str, bool]:
         """Print what can be trained.
 
         Args:
             what: Environments or algorithms.
+            markdown: Print the environments as the table of docs/environments.md.
         """
-        return what
+        return what, markdown
 
-    if _parse(options, "deepcrl list", args) == "algorithms":
+    what, markdown = _parse(options, "deepcrl list", args)
+    if what == "algorithms":
         from deepcrl.algorithms import ALGORITHMS
 
         print("\n".join(sorted(ALGORITHMS)))
-        return 0
-    from deepcrl.envs.registry import ENVIRONMENTS, make_env
+    else:
+        from deepcrl.envs import catalogue
 
-    print(f"{'environment':<24}{'state':>6}{'goal':>6}{'action':>8}{'episode':>9}{'radius':>8}  engines")
-    for name, entry in sorted(ENVIRONMENTS.items()):
-        spec = make_env(name).spec
-        print(
-            f"{name:<24}{spec.state_size:>6}{spec.goal_size:>6}{spec.action_size:>8}{spec.episode_length:>9}"
-            f"{spec.success_radius:>8}  {', '.join(entry.engines)}"
-        )
+        print(catalogue.markdown() if markdown else catalogue.text())
     return 0
 
 
@@ -268,7 +266,9 @@ def _early_env(args: list[str]) -> str | None:
 
 
 def _new_folder(config: Config) -> Path:
-    base = Path("runs") / f"{config.env.name}-{config_id(config)}"
+    # Gymnasium's ids may hold colons and slashes.
+    name = re.sub(r"[:/]", "_", config.env.name)
+    base = Path("runs") / f"{name}-{config_id(config)}"
     candidate, count = base, 1
     while candidate.exists():
         count += 1

@@ -10,6 +10,13 @@ from deepcrl.envs.registry import ENVIRONMENTS
 MIN_FREE_GIB = 2.0
 """Disk that the checkpoints of a default ant run fit in, with room to spare."""
 
+OPTIONAL = (
+    ("jax-cuda12", "jax_cuda12_plugin", "learning on NVIDIA GPUs: deepcrl[cuda]"),
+    ("brax", "brax", "engine spring: deepcrl[spring]"),
+    ("gymnasium", "gymnasium", "its environments, and ours for it: deepcrl[gym]"),
+)
+"""Package, module to look for, and what it is good for."""
+
 
 def examine() -> str:
     """A few lines: device, cores, memory, engines, optional parts, and what to install for what is missing."""
@@ -32,7 +39,7 @@ def examine() -> str:
         lines.append(f"gpu         not used; {wanted}")
     lines.extend(
         f"optional    {name}: {'found' if importlib.util.find_spec(module) else 'missing'} ({purpose})"
-        for name, module, purpose in (("jax-cuda12", "jax_cuda12_plugin", "learning on NVIDIA GPUs"),)
+        for name, module, purpose in OPTIONAL
     )
     return "\n".join(lines)
 

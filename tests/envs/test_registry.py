@@ -8,33 +8,86 @@ from deepcrl.config import ConfigError
 from deepcrl.envs.registry import ENVIRONMENTS, QUICKSTART, lookup, make_env, resolve_engine
 from deepcrl.presets import preset
 
-# body: state, goal and action size, episode length
-SIZES = {"point": (2, 2, 2, 200), "ant": (29, 2, 8, 1000)}
+# Name, or its beginning (the longest counts): state, goal and action size, episode length, success radius.
+SIZES = {
+    "point": (2, 2, 2, 200, 0.5),
+    "ant": (29, 2, 8, 1000, 0.5),
+    "ant_ball": (31, 2, 8, 1000, 0.5),
+    "ant_push": (31, 2, 8, 1000, 0.5),
+    "humanoid": (268, 3, 17, 1000, 0.5),
+    "humanoid_clean": (246, 3, 17, 1000, 0.5),
+    "arm_reach": (13, 3, 4, 1000, 0.1),
+    "arm_grasp": (23, 7, 5, 1000, 0.05),
+    "arm_push": (17, 3, 5, 1000, 0.1),
+    "arm_binpick": (17, 3, 5, 1000, 0.1),
+    "arm_binpick_easy_EEF": (11, 3, 4, 1000, 0.1),
+    "reacher": (10, 3, 2, 1000, 0.05),
+    "cheetah": (18, 1, 6, 1000, 0.5),
+    "pusher": (20, 3, 7, 1000, 0.1),
+    "pusher_reacher": (17, 3, 7, 1000, 0.1),
+    "pusher2": (23, 6, 7, 1000, 0.1),
+    "simple": (4, 2, 2, 1000, 0.5),
+}
 NUM_ENVS = 3
+STEPS = 50
+# The other rows with one body and the same walls differ in where episodes start and end only: test_layouts.py and the
+# bodies' own tests look at that. Compiling them all takes too long for every day; `-m slow` does.
+DEVICE_ROWS = {
+    "mjx": ("ant", "humanoid", "reacher", "pusher2"),
+    "spring": ("ant", "ant_u_maze", "humanoid"),
+}
+VARIANTS = ("ant_u_maze_eval", "ant_u_maze_gen_1f2f3f", "point_u_maze_eval", "humanoid_big_maze_eval")
+EVERY = [(name, engine) for name, entry in ENVIRONMENTS.items() for engine in entry.engines]
+DAILY = [
+    (name, engine)
+    for name, engine in EVERY
+    if name in DEVICE_ROWS.get(engine, ())
+    or (engine in ("mujoco", "jax") and (name in VARIANTS or ENVIRONMENTS[name].variant_of is None))
+]
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_reset_and_twenty_random_steps(name):
-    env = make_env(name)
+def sizes_of(name: str) -> tuple:
+    return SIZES[max((start for start in SIZES if name.startswith(start)), key=len)]
+
+
+@pytest.mark.parametrize(("name", "engine"), DAILY)
+def test_reset_and_random_steps(name: str, engine: str):
+    roll(name, engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "engine"), [row for row in EVERY if row not in DAILY])
+def test_reset_and_random_steps_on_every_other_engine(name: str, engine: str):
+    roll(name, engine)
+
+
+def roll(name: str, engine: str) -> None:
+    env = make_env(name, engine=engine)
     spec = env.spec
-    sizes = (spec.state_size, spec.goal_size, spec.action_size, spec.episode_length)
-    assert sizes == SIZES[name.split("_")[0]]
-    assert spec.success_radius == 0.5
+    sizes = (spec.state_size, spec.goal_size, spec.action_size, spec.episode_length, spec.success_radius)
+    assert sizes == sizes_of(name)
     state = env.reset(jax.random.key(0), NUM_ENVS)
     step = jax.jit(env.step) if env.on_device else env.step
     rng = np.random.default_rng(0)
-    for _ in range(20):
+    moves_goal = name == "arm_grasp"
+    own_success = name in ("arm_grasp", "pusher2")
+    for _ in range(STEPS):
         before = state
         state = step(before, rng.uniform(-1, 1, (NUM_ENVS, spec.action_size)).astype(np.float32))
         done = np.asarray(state.terminated | state.truncated)
         np.testing.assert_array_equal(state.episode_id, before.episode_id + done)
         np.testing.assert_array_equal(state.episode_step, np.where(done, 0, before.episode_step + 1))
         np.testing.assert_array_equal(state.key, before.key)
-        np.testing.assert_array_equal(np.asarray(state.goal)[~done], np.asarray(before.goal)[~done])
-        achieved = np.asarray(state.next_state)[:, spec.goal_indices]
-        distance = np.linalg.norm(achieved - np.asarray(before.goal), axis=1)
-        np.testing.assert_allclose(state.distance, distance, rtol=1e-5)
-        np.testing.assert_array_equal(state.success, distance < spec.success_radius)
+        if not moves_goal:
+            np.testing.assert_array_equal(np.asarray(state.goal)[~done], np.asarray(before.goal)[~done])
+            achieved = np.asarray(state.next_state)[:, spec.goal_indices]
+            distance = np.linalg.norm(achieved - np.asarray(before.goal), axis=1)
+            np.testing.assert_allclose(state.distance, distance, rtol=1e-5)
+        if not own_success:
+            np.testing.assert_array_equal(state.success, np.asarray(state.distance) < spec.success_radius)
+            for grade, radius in (("easy", spec.easy_radius), ("hard", spec.hard_radius)):
+                if radius is not None:
+                    np.testing.assert_array_equal(state.grades[grade], np.asarray(state.distance) < radius)
     assert state.state.shape == state.next_state.shape == (NUM_ENVS, spec.state_size)
     assert state.goal.shape == state.achieved_goal.shape == (NUM_ENVS, spec.goal_size)
     assert state.state.dtype == state.goal.dtype == np.float32
@@ -51,8 +104,8 @@ def test_defaults_make_a_configuration(name):
 
 def test_the_paper_mazes_evaluate_on_their_far_goals():
     evaluated_on = {name: entry.defaults.get("evaluation.env") for name, entry in ENVIRONMENTS.items()}
-    for body in ("point", "ant"):
-        for maze in ("u_maze", "u4_maze", "u5_maze", "big_maze"):
+    for body in ("point", "ant", "humanoid"):
+        for maze in ("u_maze", "big_maze") if body == "humanoid" else ("u_maze", "u4_maze", "u5_maze", "big_maze"):
             assert evaluated_on[f"{body}_{maze}"] == f"{body}_{maze}_eval"
             assert evaluated_on[f"{body}_{maze}_eval"] is None
         assert evaluated_on[f"{body}_hardest_maze"] is None
@@ -64,6 +117,7 @@ def test_the_paper_mazes_evaluate_on_their_far_goals():
 def test_an_evaluation_maze_shows_its_own_goals():
     assert "".join(make_env("ant_big_maze").scene.layout).count("G") == 25
     assert "".join(make_env("ant_big_maze_eval").scene.layout).count("G") == 9
+    assert "".join(make_env("humanoid_big_maze_eval").scene.layout).count("G") == 10
     assert make_env("ant").scene.layout is None
 
 
@@ -77,7 +131,7 @@ def test_unknown_name_names_near_matches():
 def test_engine_names():
     assert resolve_engine("ant", "auto") == "mujoco"
     assert resolve_engine("point_u_maze", "jax") == "jax"
-    with pytest.raises(ConfigError, match=r"env\.engine = 'jax' cannot step ant; it has: auto, mujoco"):
+    with pytest.raises(ConfigError, match=r"env\.engine = 'jax' cannot step ant; it has: auto, mujoco, mjx, spring"):
         make_env("ant", engine="jax")
 
 

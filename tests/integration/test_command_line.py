@@ -142,7 +142,7 @@ def test_list_prints_every_environment_and_algorithm(capsys: pytest.CaptureFixtu
     for name in registry.ENVIRONMENTS:
         assert name in table
     row = next(line for line in table.splitlines() if line.startswith("ant_big_maze ")).split()
-    assert row == ["ant_big_maze", "29", "2", "8", "1000", "0.5", "mujoco"]
+    assert row == ["ant_big_maze", "29", "2", "8", "1000", "0.5", "mujoco,", "mjx,", "spring", "ant_big_maze_eval"]
     assert cli.main(["list", "algorithms"]) == 0
     assert capsys.readouterr().out.split() == ["crl"]
 

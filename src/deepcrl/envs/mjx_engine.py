@@ -1,5 +1,7 @@
 """MuJoCo XLA: the same models as `mujoco_engine`, stepped on the device inside the caller's program."""
 
+import contextlib
+import io
 from typing import TYPE_CHECKING
 
 import jax
@@ -17,21 +19,19 @@ def mjx_engine(model: "mujoco.MjModel", substeps: int) -> Engine:
 
     Raises NotImplementedError, from MJX, for a model with features that it lacks.
     """
-    from mujoco import mjx
-
+    mjx = _import_mjx()
     device_model = mjx.put_model(model)
-    kept = ("qpos", "qvel", "qacc_warmstart", *(("sensordata",) if model.nsensordata else ()))
+    sensed = ("sensordata",) if model.nsensordata else ()
+    kept = ("qpos", "qvel", "qacc_warmstart", *sensed)
 
-    def load(physics: Physics) -> "mjx.Data":
-        return mjx.make_data(model).replace(**{name: jnp.asarray(value) for name, value in physics.items()})
+    def load(physics: Physics):
+        return mjx.make_data(model).replace(**{name: jnp.asarray(physics[name], jnp.float32) for name in physics})
 
     def start(physics: Physics) -> Physics:
         """A fresh start with zero warm start, and with the sensors' values under zero control."""
-        fresh = {name: jnp.asarray(physics[name], jnp.float32) for name in ("qpos", "qvel")}
-        data = load({**fresh, "qacc_warmstart": jnp.zeros(model.nv)})
-        if model.nsensordata:
-            data = mjx.forward(device_model, data)
-        return {**fresh, "qacc_warmstart": jnp.zeros(model.nv), **{n: data.sensordata for n in kept[3:]}}
+        data = load({**physics, "qacc_warmstart": jnp.zeros(model.nv)})
+        readings = {name: getattr(mjx.forward(device_model, data), name) for name in sensed}
+        return {name: readings.get(name, getattr(data, name)) for name in kept}
 
     def step(physics: Physics, control: Float[Array, "C"]) -> Physics:
         data = load(physics).replace(ctrl=control)
@@ -39,3 +39,10 @@ def mjx_engine(model: "mujoco.MjModel", substeps: int) -> Engine:
         return {name: getattr(data, name) for name in kept}
 
     return Engine(on_device=True, start=start, step=step)
+
+
+def _import_mjx():
+    """MJX, without the lines that it prints where its other implementation, Warp, is not installed."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        from mujoco import mjx
+    return mjx

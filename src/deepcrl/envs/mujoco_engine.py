@@ -29,11 +29,12 @@ def mujoco_engine(model: "mujoco.MjModel", substeps: int, threads: int | None = 
         substeps: simulator steps per control step.
         threads: how many to use; None takes as many as this process has cores.
     """
-    stepper = _Stepper(model, substeps, threads or _usable_cores())
+    stepper = _Stepper(model, substeps, threads or usable_cores())
     return Engine(on_device=False, start=stepper.start, step=stepper.step)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

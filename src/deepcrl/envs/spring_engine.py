@@ -5,6 +5,7 @@ are read off them. Needs the optional package brax.
 """
 
 import copy
+import importlib.util
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from deepcrl.config import ConfigError
 from deepcrl.envs.protocol import Engine, Physics
 
 if TYPE_CHECKING:
@@ -80,9 +82,11 @@ def spring_engine(
         substeps: simulator steps per control step.
 
     Raises:
-        ModuleNotFoundError: brax is not installed.
+        ConfigError: Brax is not installed.
         NotImplementedError: the model has features that the pipeline, or this engine, lacks.
     """
+    if importlib.util.find_spec("brax") is None:
+        raise ConfigError("env.engine = 'spring' needs Brax, which is not installed: pip install \"deepcrl[spring]\"")
     from brax import actuator, com, kinematics
     from brax.base import Motion, Transform
     from brax.spring import pipeline

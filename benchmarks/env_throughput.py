@@ -1,0 +1,141 @@
+"""Env steps per second of every environment, whole steps, beside the bare simulator's rate in the same run.
+
+    python benchmarks/env_throughput.py                                  # native MuJoCo, one row per body and task
+    python benchmarks/env_throughput.py --envs ant --engines mujoco mjx spring --num-envs 64
+    python benchmarks/env_throughput.py --envs arm_push_easy --old-stack old/bin/python
+
+A whole step is the action map, the physics, observation, success, episode end and automatic reset. The bare rate is
+`mujoco.rollout`'s, for the same model, threads, environments, substeps and actions, from the same states; the two are
+timed in turns, and the best of each counts. `--old-stack` names a Python that can import JaxGCRL 0.2.8 (`pip install
+--no-deps jaxgcrl==0.2.8` beside jax 0.4.25, brax 0.12.1, mujoco and mujoco-mjx 3.2.7): its environment of the same name
+is stepped by a process of its own right after ours.
+"""
+
+import argparse
+import json
+import subprocess
+import time
+from typing import Any
+
+import jax
+import mujoco.rollout
+import numpy as np
+
+from deepcrl.envs import vector
+from deepcrl.envs.mujoco_engine import usable_cores
+from deepcrl.envs.protocol import Env
+from deepcrl.envs.registry import lookup, make_env
+
+ENVS = (
+    "ant", "ant_u_maze", "ant_u4_maze", "ant_u5_maze", "ant_big_maze", "ant_hardest_maze", "ant_ball", "ant_push",
+    "humanoid", "humanoid_u_maze", "humanoid_big_maze", "arm_reach", "arm_grasp", "arm_push_easy", "arm_push_hard",
+    "arm_binpick_easy", "arm_binpick_hard", "arm_binpick_easy_EEF", "reacher", "cheetah", "pusher_easy", "pusher2",
+    "simple_u_maze",
+)  # fmt: skip
+STEPS = 40
+"""Env steps per timing."""
+REPEATS = 3
+WARM_UP = 60
+"""Random env steps before the first timing, so that bodies have fallen and touch what they will."""
+
+OLD_STACK = """
+import json, sys, time
+import jax
+from jaxgcrl.utils.env import create_env
+name, num_envs, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+from brax.envs.wrappers.training import wrap
+env = wrap(create_env(name), episode_length=1000, action_repeat=1)
+state = jax.jit(env.reset)(jax.random.split(jax.random.key(0), num_envs))
+actions = jax.random.uniform(jax.random.key(1), (steps, num_envs, env.action_size), minval=-1.0)
+unroll = jax.jit(lambda s: jax.lax.scan(lambda s, a: (env.step(s, a), None), s, actions)[0])
+started = time.perf_counter()
+state = jax.block_until_ready(unroll(state))
+compiled = time.perf_counter() - started
+seconds = []
+while len(seconds) < 3 and sum(seconds) < 60:
+    started = time.perf_counter()
+    state = jax.block_until_ready(unroll(state))
+    seconds.append(time.perf_counter() - started)
+print(json.dumps({"rate": steps * num_envs / min(seconds), "compile_s": compiled}))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--envs", nargs="+", default=ENVS)
+    parser.add_argument("--engines", nargs="+", default=["mujoco"])
+    parser.add_argument("--num-envs", nargs="+", type=int, default=[64, 512])
+    parser.add_argument("--old-stack", help="a Python with JaxGCRL; its environments are timed too")
+    parser.add_argument("--old-steps", type=int, default=4)
+    args = parser.parse_args()
+    for name in args.envs:
+        for engine in (e for e in args.engines if e in lookup(name).engines):
+            for num_envs in args.num_envs:
+                row: dict[str, Any] = {"env": name, "engine": engine, "num_envs": num_envs}
+                if engine == "mujoco":
+                    row |= native_rates(name, num_envs)
+                else:
+                    row["env_steps_per_s"] = device_rate(make_env(name, engine=engine), num_envs)
+                if args.old_stack:
+                    row |= old_rate(args.old_stack, name, num_envs, args.old_steps)
+                    row["times_the_old_stack"] = row["env_steps_per_s"] / row["old_stack_per_s"]
+                print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
+
+
+def native_rates(name: str, num_envs: int) -> dict[str, float]:
+    """Whole and bare env steps per second, and the whole as a share of the bare."""
+    entry = lookup(name)
+    assert entry.model is not None
+    task, engine = entry.engines["mujoco"](None)
+    env, model, threads = vector.build(task, engine, "fresh"), entry.model(), usable_cores()
+    actions = np.random.default_rng(0).uniform(-1, 1, (STEPS, num_envs, env.spec.action_size)).astype(np.float32)
+    control = jax.jit(jax.vmap(task.control))
+    state = env.reset(jax.random.key(0), num_envs)
+    for index in range(WARM_UP):
+        state = env.step(state, actions[index % STEPS])
+    datas = [mujoco.MjData(model) for _ in range(threads)]
+    whole, bare = [], []
+    with mujoco.rollout.Rollout(nthread=threads) as rollout:
+        for _ in range(REPEATS):
+            physics = {key: np.asarray(value, np.float32) for key, value in state.physics.items()}
+            controls = np.stack([np.asarray(control(action, physics)) for action in actions], axis=1)
+            controls = np.repeat(controls.astype(np.float64), entry.substeps, axis=1)
+            initial = np.concatenate([np.zeros((num_envs, 1)), state.physics["qpos"], state.physics["qvel"]], axis=1)
+            started = time.perf_counter()
+            rollout.rollout(model, datas, initial, controls)
+            bare.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            for action in actions:
+                state = env.step(state, action)
+            whole.append(time.perf_counter() - started)
+    total = STEPS * num_envs
+    return {
+        "env_steps_per_s": total / min(whole),
+        "bare_per_s": total / min(bare),
+        "share_of_bare": min(bare) / min(whole),
+    }
+
+
+def device_rate(env: Env, num_envs: int) -> float:
+    """Whole env steps per second of an environment on the device, compilation not counted."""
+    steps = STEPS // 4
+    actions = jax.random.uniform(jax.random.key(1), (steps, num_envs, env.spec.action_size), minval=-1.0)
+    unroll = jax.jit(lambda state: jax.lax.scan(lambda s, a: (env.step(s, a), None), state, actions)[0])
+    state = jax.block_until_ready(unroll(env.reset(jax.random.key(0), num_envs)))
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        state = jax.block_until_ready(unroll(state))
+        seconds.append(time.perf_counter() - started)
+    return steps * num_envs / min(seconds)
+
+
+def old_rate(python: str, name: str, num_envs: int, steps: int) -> dict[str, float]:
+    """JaxGCRL's rate, in its own process; raises CalledProcessError with its message when it cannot run."""
+    command = [python, "-c", OLD_STACK, name, str(num_envs), str(steps)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    return {"old_stack_per_s": found["rate"], "old_stack_compile_s": found["compile_s"]}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""The one table of environments. Names are opaque keys; a new maze or task is one more row."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from deepcrl.envs import ant, ant_ball, ant_push, arm, cheetah, humanoid, point, pusher, reacher, simple, spring_engine
+from deepcrl.envs.arm_model import ArmScene, arm_model
+from deepcrl.envs.layouts import LAYOUTS, Layout
+from deepcrl.envs.mjx_engine import mjx_engine
+from deepcrl.envs.mujoco_engine import mujoco_engine
+from deepcrl.envs.point_model import point_model
+from deepcrl.envs.protocol import Engine, Task
+
+if TYPE_CHECKING:
+    import mujoco
+
+Builder = Callable[[int | None], tuple[Task, Engine]]
+"""Episode length (None: the task's own) to a task and the engine that steps it."""
+TaskOf = Callable[[int | None], Task]
+Model = Callable[[], "mujoco.MjModel"]
+ANT_SPRINGS = (spring_engine.ANT, 0.005)
+"""Parameters and time step in seconds of Brax's pipeline for the ant and its relatives."""
+
+
+class Entry(NamedTuple):
+    """One environment: how to build it on each engine, the first one without a GPU, and the settings that suit it."""
+
+    engines: Mapping[str, Builder]
+    defaults: Mapping[str, Any]
+    """Overrides of the configuration, by dotted path, that `preset` applies."""
+    model: Model | None = None
+    """What MuJoCo's engines step, and what pictures are drawn from."""
+    substeps: int = 1
+    """Steps of the model per env step."""
+    variant_of: str | None = None
+    """The environment that differs from this one only in where episodes start and end."""
+
+
+MAZES: dict[str, tuple[str, ...]] = {
+    "l": (),
+    "j": (),
+    "u": ("eval", "single_eval", "eval_1f2f3f", "eval_1f2f3f4f", "eval_1f2f3f4f5f", "eval_5f6f"),
+    "u2": ("eval",),
+    "u3": ("eval", "single_eval"),
+    "u4": ("eval",),
+    "u5": ("eval", "single_eval"),
+    "u6": ("eval",),
+    "u7": ("eval",),
+    "big": ("eval",),
+    "hardest": (),
+}
+"""Layouts to train in, and their variants with fewer, farther goals, of which training evaluates on the first."""
+PAPER_MAZES = {key: evals for key, evals in MAZES.items() if key not in ("l", "j")}
+"""The ant's."""
+COMMON_MAZES = {"u": ("eval",), "big": ("eval",), "hardest": ()}
+"""The humanoid's and the ball's. Their big maze has one goal more in evaluation than the paper's ant has."""
+COMMON_LAYOUTS = {**LAYOUTS, "big_eval": LAYOUTS["big_eval_10"]}
+STITCHING_MAZES = {
+    "u": LAYOUTS["u_single_eval"],
+    "u2": LAYOUTS["u2_single"],
+    "u3": LAYOUTS["u3_single_eval"],
+    "u4": LAYOUTS["u4_single"],
+    "u5": LAYOUTS["u5_single_eval"],
+}
+"""Corridors whose starts and goals are so many cells apart in training (paper, Figure 11)."""
+STITCHING_DISTANCES = {"1f2f3f": (1, 2, 3), "1f2f3f4f": (1, 2, 3, 4), "1f2f3f4f5f": (1, 2, 3, 4, 5)}
+
+POINT_DEFAULTS: dict[str, Any] = {
+    "env.num_envs": 128,
+    "network.depth": 8,
+    "network.width": 64,
+    # Corridors are short beside 1 / (1 - 0.99) = 100 steps: with the paper's discount one step more or less hardly
+    # changes a value.
+    "agent.discount": 0.95,
+    # Hindsight goals lie a few steps ahead; the commanded ones lie behind walls, where another pair's may.
+    "agent.random_goals": 0.5,
+    # Sixteen thousand updates, where the paper has 2.5 million: larger steps.
+    "agent.actor_learning_rate": 1e-3,
+    "agent.critic_learning_rate": 1e-3,
+    "agent.temperature_learning_rate": 3e-3,
+    "train.batch_size": 256,
+    "train.unroll_length": 50,
+    "train.prefill_steps": 200,
+    "train.updates_per_env_steps": "1:40",
+    "train.total_env_steps": 640_000,
+    "evaluation.num_evals": 20,
+    # Without noise the point can come to rest just outside the radius.
+    "evaluation.mode": "sample",
+}
+ROBOT_DEFAULTS: dict[str, Any] = {
+    "env.num_envs": 64,
+    "network.depth": 8,
+    "network.width": 256,
+    "train.batch_size": 256,
+    "train.unroll_length": 125,
+    "train.prefill_steps": 1000,
+    "train.updates_per_env_steps": "1:40",
+    # At the paper's 3e-4 the entropy needs 1.2 million env steps to come down to its target.
+    "agent.temperature_learning_rate": 3e-3,
+    "train.total_env_steps": 3_200_000,
+    "evaluation.num_evals": 32,
+}
+ANT_DEFAULTS: dict[str, Any] = {
+    **ROBOT_DEFAULTS,
+    # The goal lies farther than the ant has ever been for the first half million steps.
+    "agent.random_goals": 0.5,
+}
+
+QUICKSTART = "point_l_maze"
+"""What `deepcrl train` trains when no environment is named."""
+
+
+def _robot(
+    task: TaskOf,
+    model: Model,
+    substeps: int,
+    springs: tuple[spring_engine.SpringParameters, float] | None = None,
+    defaults: Mapping[str, Any] = ROBOT_DEFAULTS,
+    spring_task: TaskOf | None = None,
+) -> Entry:
+    """A row for a task that MuJoCo steps, natively and on the device, and perhaps Brax's springs.
+
+    Args:
+        task: episode length to the task.
+        model: what MuJoCo steps.
+        substeps: simulator steps per env step.
+        springs: parameters and time step in seconds of Brax's pipeline, for the tasks that the paper ran on it.
+        defaults: settings that suit the task.
+        spring_task: the task there, where it differs.
+    """
+    engines: dict[str, Builder] = {
+        "mujoco": lambda episode_length: (task(episode_length), mujoco_engine(model(), substeps)),
+        "mjx": lambda episode_length: (task(episode_length), mjx_engine(model(), substeps)),
+    }
+    if springs is not None:
+        on_springs = spring_task or task
+        engines["spring"] = lambda episode_length: (
+            on_springs(episode_length),
+            spring_engine.spring_engine(model(), *springs),
+        )
+    return Entry(engines, defaults, model, substeps)
+
+
+def _in_mazes(
+    body: str,
+    row: Callable[[Layout], Entry],
+    mazes: Mapping[str, tuple[str, ...]],
+    layouts: Mapping[str, Layout] = LAYOUTS,
+) -> dict[str, Entry]:
+    """Rows of one body in some mazes, each followed by its evaluation variants where it has any."""
+    table = {}
+    for key, evals in mazes.items():
+        name = f"{body}_{key}_maze"
+        table[name] = row(layouts[key])
+        if evals:
+            table[name] = _evaluated_on(table[name], f"{name}_{evals[0]}")
+        for suffix in evals:
+            table[f"{name}_{suffix}"] = row(layouts[f"{key}_{suffix}"])._replace(variant_of=name)
+    return table
+
+
+def _evaluated_on(entry: Entry, name: str) -> Entry:
+    return entry._replace(defaults={**entry.defaults, "evaluation.env": name})
+
+
+def _point(layout: Layout) -> Entry:
+    def on_jax(episode_length: int | None) -> tuple[Task, Engine]:
+        return point.point_task(layout, episode_length), point.point_engine(layout)
+
+    return Entry({"jax": on_jax}, POINT_DEFAULTS, lambda: point_model(layout))
+
+
+def _ant(layout: Layout | None, task: TaskOf | None = None, link_mass: float | None = ant.LINK_MASS) -> Entry:
+    return _robot(
+        task or partial(ant.ant_task, layout),
+        lambda: ant.ant_model(layout, link_mass),
+        ant.SUBSTEPS,
+        ANT_SPRINGS,
+        ANT_DEFAULTS,
+    )
+
+
+def _stitching() -> dict[str, Entry]:
+    table = {}
+    for key, layout in STITCHING_MAZES.items():
+        for name, distances in STITCHING_DISTANCES.items():
+            row = _ant(layout, partial(ant.ant_stitching_task, layout, distances))
+            row = _evaluated_on(row, f"ant_{key}_maze_eval")._replace(variant_of=f"ant_{key}_maze")
+            table[f"ant_{key}_maze_gen_{name}"] = row
+    return table
+
+
+def _ant_ball(layout: Layout | None) -> Entry:
+    return _robot(
+        partial(ant_ball.ant_ball_task, layout),
+        lambda: ant_ball.ant_ball_model(layout, ant.LINK_MASS),
+        ant.SUBSTEPS,
+        ANT_SPRINGS,
+        ANT_DEFAULTS,
+    )
+
+
+def _simple(layout: Layout) -> Entry:
+    return _robot(
+        partial(simple.simple_task, layout),
+        lambda: simple.simple_model(layout),
+        simple.SUBSTEPS,
+        ANT_SPRINGS,
+        ANT_DEFAULTS,
+    )
+
+
+def _humanoid(layout: Layout | None, spring_step: float = humanoid.SHORT_TIME_STEP, clean: bool = False) -> Entry:
+    """On all engines an env step takes as long as SUBSTEPS of `spring_step` seconds."""
+
+    def model() -> "mujoco.MjModel":
+        return humanoid.humanoid_model(layout)
+
+    def task(unit_inertia: bool, episode_length: int | None) -> Task:
+        links = humanoid.links_of(model(), unit_inertia)
+        return humanoid.humanoid_task(layout, episode_length, links, clean)
+
+    return _robot(
+        partial(task, False),
+        model,
+        round(spring_engine.SUBSTEPS * spring_step / humanoid.TIME_STEP),
+        (spring_engine.HUMANOID, spring_step),
+        spring_task=partial(task, True),
+    )
+
+
+def _arm(scene: ArmScene) -> Entry:
+    return _robot(partial(arm.arm_task, scene), lambda: arm_model(scene), arm.SUBSTEPS)
+
+
+def _pusher(setup: pusher.Setup) -> Entry:
+    return _robot(partial(pusher.pusher_task, setup), lambda: pusher.pusher_model(setup), pusher.SUBSTEPS)
+
+
+ENVIRONMENTS: dict[str, Entry] = {
+    **_in_mazes("point", _point, MAZES),
+    "ant": _ant(None),
+    "ant_light": _ant(None, link_mass=None),
+    "ant_random_start": _ant(None, ant.ant_random_start_task),
+    **_in_mazes("ant", _ant, PAPER_MAZES),
+    **_stitching(),
+    "ant_ball": _ant_ball(None),
+    "ant_ball_u_maze": _ant_ball(LAYOUTS["ball_u"]),
+    "ant_ball_big_maze": _ant_ball(LAYOUTS["ball_big"]),
+    "ant_push": _robot(ant_push.ant_push_task, ant_push.ant_push_model, ant_push.SUBSTEPS, defaults=ANT_DEFAULTS),
+    "humanoid": _humanoid(None, humanoid.TIME_STEP),
+    "humanoid_short_step": _humanoid(None),
+    "humanoid_clean": _humanoid(None, humanoid.TIME_STEP, clean=True),
+    **_in_mazes("humanoid", _humanoid, COMMON_MAZES, COMMON_LAYOUTS),
+    **{name: _arm(scene) for name, scene in arm.SCENES.items()},
+    "reacher": _robot(reacher.reacher_task, reacher.reacher_model, reacher.SUBSTEPS),
+    "cheetah": _robot(cheetah.cheetah_task, cheetah.cheetah_model, cheetah.SUBSTEPS),
+    "pusher_easy": _pusher(pusher.EASY),
+    "pusher_hard": _pusher(pusher.HARD),
+    "pusher_reacher": _pusher(pusher.REACH),
+    "pusher2": _pusher(pusher.TWO_OBJECTS),
+    **_in_mazes("simple", _simple, COMMON_MAZES, COMMON_LAYOUTS),
+}
