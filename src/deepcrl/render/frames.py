@@ -1,0 +1,206 @@
+"""Pictures and films by MuJoCo's own renderer, where this machine can draw without a display."""
+
+import contextlib
+import functools
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from deepcrl.config import ConfigError
+from deepcrl.render import gl_worker
+from deepcrl.render.geometry import GOAL_NAMES, drawn_qpos, walls
+from deepcrl.render.rollout import Episode, Recording
+
+PROBE_SECONDS = 60
+NO_BACKEND = (
+    "no GL backend works here, so MuJoCo cannot draw; install EGL (Debian: libegl1 libgl1-mesa-dri) or OSMesa "
+    "(libosmesa6). The HTML replay needs neither"
+)
+MP4_RATE, GIF_RATE = 30, 15
+"""Frames per second, at most."""
+
+OVERVIEW_ELEVATION = 65.0
+"""Degrees."""
+MARGIN = 1.04
+
+Frame = UInt8[np.ndarray, "H W 3"]
+
+
+@functools.cache
+def gl_backend() -> str | None:
+    """The first value of MUJOCO_GL that a picture can be drawn with here, or None. One that the user set is kept."""
+    given = os.environ.get("MUJOCO_GL")
+    candidates = [given] if given else ["egl", "osmesa", "glfw"] if platform.system() == "Linux" else [""]
+    return next((name for name in candidates if _works(name)), None)
+
+
+def picture(model: mujoco.MjModel, qpos: Float[np.ndarray, "nq"], width: int = 640, height: int = 480) -> Frame:
+    """One picture of a model, by its camera "track" where it has one. Raises ConfigError where nothing can draw."""
+    return next(_draw(model, qpos[None], np.zeros(1, bool), width, height))
+
+
+def write_video(
+    model: mujoco.MjModel,
+    recording: Recording,
+    path: str | Path,
+    *,
+    episode: int | None = None,
+    width: int = 960,
+    height: int = 640,
+    speed: float = 1.0,
+) -> Path:
+    """A film of one episode, or of all in a row, as MP4 or GIF by the path's suffix.
+
+    Args:
+        model: what to draw; its coordinates are those of the recording, or those and then the goal's.
+        speed: simulated seconds per second of the film.
+
+    Raises:
+        ConfigError: for another suffix, or naming what to install where something is missing.
+    """
+    path = Path(path)
+    writers = {".mp4": (_write_mp4, MP4_RATE), ".gif": (_write_gif, GIF_RATE)}
+    if path.suffix not in writers:
+        raise ConfigError(f"a film is written as {' or '.join(writers)}, not as {path.name!r}")
+    write, most = writers[path.suffix]
+    rate = min(most, speed / recording.step_seconds)
+    chosen = recording.episodes if episode is None else [recording.episodes[episode]]
+    shown = [_resample(one, recording.step_seconds, speed / rate) for one in chosen]
+    qpos = np.concatenate([drawn_qpos(model, one.qpos, one.goal) for one in shown])
+    reached = np.concatenate([one.success for one in shown])
+    write(path, _draw(model, qpos, reached, width, height), rate, (width, height))
+    return path
+
+
+def _resample(episode: Episode, step_seconds: float, frame_seconds: float) -> Episode:
+    """The states nearest to the times of the film's frames."""
+    times = np.arange(0, (len(episode.qpos) - 1) * step_seconds + 1e-9, frame_seconds)
+    return episode.at(np.rint(times / step_seconds).astype(int))
+
+
+def _draw(
+    model: mujoco.MjModel,
+    qpos: Float[np.ndarray, "T nq"],
+    reached: Bool[np.ndarray, "T"],
+    width: int,
+    height: int,
+) -> Iterator[Frame]:
+    backend = gl_backend()
+    if backend is None:
+        raise ConfigError(NO_BACKEND)
+    marks = [geom for geom in range(model.ngeom) if model.body(model.geom_bodyid[geom]).name.startswith(GOAL_NAMES)]
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as complaints:
+        mujoco.mj_saveModel(model, f"{folder}/model.mjb")
+        np.savez(
+            f"{folder}/job.npz",
+            qpos=qpos,
+            reached=reached,
+            goal_geoms=np.array(marks, int),
+            overview=_overview(model, width / height),
+            size=np.array([width, height]),
+        )
+        with subprocess.Popen(
+            [sys.executable, gl_worker.__file__, folder],
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env=_environment(backend),
+        ) as worker:
+            assert worker.stdout is not None
+            try:
+                for _ in range(len(qpos)):
+                    data = worker.stdout.read(3 * width * height)
+                    if len(data) < 3 * width * height:
+                        complaints.seek(0)
+                        last = complaints.read().decode(errors="replace").strip().splitlines()[-1:]
+                        raise ConfigError(f"MuJoCo's renderer ({backend}) failed: {' '.join(last)}")
+                    yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
+            finally:
+                worker.kill()
+
+
+def _overview(model: mujoco.MjModel, aspect: float) -> Float[np.ndarray, "5"]:
+    """Centre, distance and elevation of a view of the whole maze; NaN where there is none.
+
+    Low cameras see a wall and nothing behind it.
+    """
+    extent = walls(model)
+    if extent is None:
+        return np.full(5, np.nan)
+    low, high = extent
+    centre = (low + high) / 2
+    corners = np.stack(np.meshgrid(*zip(low, high)), axis=-1).reshape(-1, 3) - centre
+    sine, cosine = np.sin(np.radians(OVERVIEW_ELEVATION)), np.cos(np.radians(OVERVIEW_ELEVATION))
+    depth, height = corners @ [0, cosine, -sine], corners @ [0, sine, cosine]
+    tangent = np.tan(np.radians(model.vis.global_.fovy) / 2) / MARGIN
+    distance = (np.maximum(np.abs(corners[:, 0]) / aspect, np.abs(height)) / tangent - depth).max()
+    return np.array([*centre, distance, OVERVIEW_ELEVATION])
+
+
+def _works(backend: str) -> bool:
+    command = [sys.executable, gl_worker.__file__]
+    try:
+        found = subprocess.run(
+            command, env=_environment(backend), capture_output=True, timeout=PROBE_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return len(found.stdout) == 3 * 16 * 16
+
+
+def _environment(backend: str) -> dict[str, str]:
+    return {**os.environ, "MUJOCO_GL": backend}
+
+
+def _write_mp4(path: Path, frames: Iterable[Frame], rate: float, size: tuple[int, int]) -> None:
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", f"{rate:g}", "-i", "-"]
+    # This pixel format, which wants even sizes, is the one that every player shows.
+    target = ["-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2"]
+    command = [_ffmpeg(), "-y", "-v", "error", *source, *target, "-movflags", "+faststart", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as encoder:
+        assert encoder.stdin is not None
+        try:
+            for frame in frames:
+                encoder.stdin.write(frame.tobytes())
+        except BrokenPipeError:
+            pass  # it has said why, and tells by its exit code
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                encoder.stdin.close()
+    if encoder.returncode != 0:
+        raise ConfigError(f"ffmpeg could not write {path}")
+
+
+def _ffmpeg() -> str:
+    """The one on the path, or that of the package imageio-ffmpeg. Raises ConfigError without either."""
+    found = shutil.which("ffmpeg")
+    if found:
+        return found
+    try:
+        import imageio_ffmpeg  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ConfigError("MP4 needs ffmpeg, or its package: pip install 'deepcrl[video]'") from None
+    return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def _write_gif(path: Path, frames: Iterable[Frame], rate: float, size: tuple[int, int]) -> None:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ConfigError("GIF needs Pillow: pip install 'deepcrl[video]'") from None
+    del size
+    # One palette for the whole film, so that still parts stay as they are and cost nothing; rare colours are in it, as
+    # they are those of the small things that move.
+    pictures = (Image.fromarray(frame) for frame in frames)
+    first = next(pictures).quantize(128, Image.Quantize.MAXCOVERAGE)
+    rest = (one.quantize(palette=first, dither=Image.Dither.NONE) for one in pictures)
+    # Whole hundredths of a second are all that the format knows.
+    first.save(path, save_all=True, append_images=rest, duration=10 * round(100 / rate), loop=0)

@@ -1,0 +1,78 @@
+"""Draws positions of a model with MuJoCo's renderer; run as a program of its own by `frames`.
+
+In a process of its own because MuJoCo chooses its GL backend at import, and because a broken driver may end the
+process that uses it. Reads JOB/model.mjb and JOB/job.npz, writes raw RGB frames to stdout. Without a job it draws one
+small picture, to see whether the backend works.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+HEADLIGHT = 0.15
+REACHED_RGBA = (0.2, 0.95, 0.5, 0.75)
+"""Colour of goal markers while the goal is reached."""
+
+
+def draw(
+    model: mujoco.MjModel,
+    qpos: np.ndarray,
+    reached: np.ndarray,
+    goal_geoms: np.ndarray,
+    overview: np.ndarray,
+    size: tuple[int, int],
+) -> Iterator[np.ndarray]:
+    """Pictures [height, width, 3] of the positions.
+
+    Args:
+        overview: point to look at, distance and elevation of a camera above it; NaN for the camera "track", or where
+            there is none MuJoCo's free camera.
+        size: width and height in pixels.
+    """
+    width, height = size
+    model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
+    model.vis.global_.offheight = max(height, model.vis.global_.offheight)
+    model.vis.quality.offsamples = 8
+    # Viewers look from anywhere, and light what they see; from a fixed place the sun is enough.
+    model.vis.headlight.diffuse[:], model.mat_reflectance[:] = HEADLIGHT, 0.0
+    renderer, data = mujoco.Renderer(model, height, width), mujoco.MjData(model)
+    usual = model.geom_rgba[goal_geoms].copy()
+    camera = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+    if np.isfinite(overview).all():
+        camera = mujoco.MjvCamera()
+        camera.lookat[:], camera.distance, camera.elevation = overview[:3], overview[3], -overview[4]
+    for row, there in zip(qpos, reached):
+        data.qpos = row
+        mujoco.mj_forward(model, data)
+        model.geom_rgba[goal_geoms] = REACHED_RGBA if there else usual
+        renderer.update_scene(data, camera)
+        yield renderer.render()
+    renderer.close()
+
+
+def main() -> None:
+    """Serve one job."""
+    # Only frames go to stdout, whatever libraries print.
+    frames = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    if len(sys.argv) == 1:
+        xml = '<mujoco><worldbody><light pos="0 0 3"/><geom size="1"/></worldbody></mujoco>'
+        model = mujoco.MjModel.from_xml_string(xml)
+        pictures = draw(model, np.zeros((1, 0)), np.zeros(1, bool), np.zeros(0, int), np.full(5, np.nan), (16, 16))
+    else:
+        folder = Path(sys.argv[1])
+        model = mujoco.MjModel.from_binary_path(str(folder / "model.mjb"))
+        job = np.load(folder / "job.npz")
+        width, height = (int(v) for v in job["size"])
+        pictures = draw(model, job["qpos"], job["reached"], job["goal_geoms"], job["overview"], (width, height))
+    for picture in pictures:
+        frames.write(picture.tobytes())
+    frames.close()
+
+
+if __name__ == "__main__":
+    main()
