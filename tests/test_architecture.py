@@ -33,6 +33,7 @@ LEVELS = {
     "train": 3,
     "agent": 4,
     "analysis": 4,
+    "render": 4,
     "report": 4,
     "doctor": 5,
     "api": 5,
@@ -47,8 +48,11 @@ SIDEWAYS = {
     ("evaluate", "algorithms.base"),
     ("presets", "algorithms"),
     ("analysis", "agent"),
+    ("render", "agent"),
+    ("render", "analysis"),
     ("report", "agent"),
     ("report", "analysis"),
+    ("report", "render"),
     ("cli", "doctor"),
     ("cli", "api"),
     ("__init__", "api"),
@@ -137,10 +141,10 @@ def test_configuration_and_plan_need_the_standard_library_only(module):
     assert not outside
 
 
-def test_only_the_environments_import_a_simulator():
+def test_only_the_environments_import_a_simulator_and_what_draws_or_wraps_them():
     simulators = {"mujoco", "brax", "mujoco_mjx", "gymnasium"}
     users = {name for name in NAMES if any(i.split(".")[0] in simulators for i in imports(name))}
-    assert {room(name) for name in users} == {"envs"}
+    assert {room(name) for name in users} == {"envs", "render", "gym"}
 
 
 def constants(module: str) -> set[str]:
