@@ -9,8 +9,6 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const FIELD_OF_VIEW = Math.PI / 4;
 const SUN = normalise([-0.42, -0.5, 0.95]);
-/** The controls cover the lower edge: the centre of the view is this far above that of the canvas, in half heights. */
-const LIFT = 0.1;
 const SHADOW_SIZE = 2048;
 const MAX_OCCLUDERS = 40;
 const MAX_BLOCKS = 64;
@@ -59,9 +57,9 @@ function lookAt(eye, direction, up) {
     -dot(right, eye), -dot(top, eye), dot(direction, eye), 1];
 }
 
-function perspective(aspect, near, far) {
+function perspective(aspect, lift, near, far) {
   const f = 1 / Math.tan(FIELD_OF_VIEW / 2);
-  return [f / aspect, 0, 0, 0, 0, f, 0, 0, 0, -LIFT, (far + near) / (near - far), -1, 0, 0, 2 * far * near / (near - far), 0];
+  return [f / aspect, 0, 0, 0, 0, f, 0, 0, 0, -lift, (far + near) / (near - far), -1, 0, 0, 2 * far * near / (near - far), 0];
 }
 
 function orthographic(half, depth) {
@@ -737,11 +735,14 @@ function composeView() {
   const centre = shadowRadius < box.radius ? target : box.centre;
   return {
     eye, target, fog, frame: [...right, ...up, ...ahead], lens: [tangent * aspect, tangent],
-    camera: product(perspective(aspect, 0.08 * distance, 3 * fog), lookAt(eye, ahead, up)),
+    camera: product(perspective(aspect, lift(), 0.08 * distance, 3 * fog), lookAt(eye, ahead, up)),
     shadowRadius, shadowCentre: centre.map((v) => Math.round(v / texel) * texel), pixels: pixelRatio(),
     cell: box.cell, wallHeight: box.wallHeight,
   };
 }
+
+/** The controls cover the lower edge: how far the view's centre is above that of the canvas, in half heights. */
+function lift() { return Math.min(0.3, 130 / Math.max(canvas.clientHeight, 1)); }
 
 function pixelRatio() { return sharpness * Math.min(devicePixelRatio || 1, 2); }
 
@@ -758,16 +759,15 @@ function render() {
 
 // ---- Camera
 
-/** The least distance from which everything is seen, between the cards above and the controls below. */
+/** The least distance from which everything is seen above the controls. */
 function fit(azimuth, elevation) {
   const { right, up, ahead } = axes(azimuth, elevation), tangent = Math.tan(FIELD_OF_VIEW / 2);
-  const aspect = canvas.clientWidth / Math.max(canvas.clientHeight, 1), covered = Math.min(290 / canvas.clientHeight, 0.7);
+  const aspect = canvas.clientWidth / Math.max(canvas.clientHeight, 1), free = 0.92 * (1 - lift());
   let distance = 0;
   for (let corner = 0; corner < 8; corner++) {
     const place = [0, 1, 2].map((k) => ((corner >> k) & 1 ? box.high : box.low)[k] - box.centre[k]);
     const [x, y, z] = [right, up, ahead].map((axis) => dot(axis, place));
-    distance = Math.max(distance, Math.abs(x) / (0.94 * tangent * aspect) - z, y / ((0.92 - LIFT) * tangent) - z,
-      -y / ((1 - covered + LIFT) * tangent) - z);
+    distance = Math.max(distance, Math.abs(x) / (0.94 * tangent * aspect) - z, Math.abs(y) / (free * tangent) - z);
   }
   return distance;
 }
@@ -778,7 +778,7 @@ function aim() {
   const { view } = scene, lowest = box.walled ? (state.follow ? 52 : 62) : 0;
   const { azimuth } = view, elevation = Math.max(view.elevation, lowest);
   // A camera that stands still was set up by someone who had no bar over the lower edge.
-  const factor = state.follow ? (box.walled ? 1.2 : 0.8) : view.target ? 1.4 : 0;
+  const factor = state.follow ? (box.walled ? 1.2 : 0.8) : view.target ? 1.3 : 0;
   const distance = factor && view.distance ? factor * view.distance : fit(azimuth, elevation);
   Object.assign(wanted, { azimuth, elevation, distance, offset: [0, 0, 0], target: view.target ?? [...box.centre] });
 }
