@@ -1,4 +1,4 @@
-"""The command line: deepcrl train | resume | evaluate | report | list | doctor.
+"""The command line: deepcrl train | resume | evaluate | report | render | list | doctor.
 
 Flags of `train` are made from the configuration's dataclasses, with the named environment's settings as defaults. A
 mistake in the input ends in one line on stderr and exit code 2, before anything is compiled.
@@ -29,6 +29,7 @@ USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says mo
   resume     continue an interrupted run to the same numbers as an uninterrupted one
   evaluate   fresh episodes with a trained agent
   report     write a run's report.html again
+  render     a run's episodes as an interactive 3-D page, MP4 or GIF
   list       environments and algorithms
   doctor     what this machine has, and what is missing for the rest
 """
@@ -63,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "resume": _resume,
         "evaluate": _evaluate,
         "report": _report,
+        "render": _render,
         "list": _list,
         "doctor": _doctor,
     }
@@ -174,6 +176,46 @@ def _report(args: list[str]) -> int:
     from deepcrl.report import report
 
     print(report(run_dir))
+    return 0
+
+
+def _render(args: list[str]) -> int:
+    def options(
+        run_dir: tyro.conf.Positional[Path],
+        /,
+        formats: tuple[Literal["html", "mp4", "gif"], ...] = ("html",),
+        env: str | None = None,
+        episodes: int = 4,
+        mode: str | None = None,
+        which: Literal["latest", "best"] = "latest",
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """Show what a trained agent does; prints the files written.
+
+        Args:
+            run_dir: Folder of the run; files are replay.html, replay.mp4 and replay.gif in it.
+            formats: "html" is a 3-D page to turn and scrub, made anywhere; "mp4" and "gif" need a GL backend.
+            env: Environment to play in instead of the run's evaluation environment.
+            episodes: Episodes to show.
+            mode: "mean", "sample" or "best_of_K"; None acts as the run's evaluations do.
+            which: Newest checkpoint or the best one so far.
+            seed: Decides starts, goals and sampled actions.
+        """
+        return {
+            "run_dir": run_dir,
+            "formats": formats,
+            "env": env,
+            "episodes": episodes,
+            "mode": mode,
+            "which": which,
+            "seed": seed,
+        }
+
+    chosen = _parse(options, "deepcrl render", args)
+    from deepcrl.render import render
+
+    for path in render(**chosen):
+        print(path)
     return 0
 
 

@@ -50,6 +50,7 @@ def compose(record: Record, seen: Look | None, problem: str) -> Markup:
             sections.scores(record, length),
             sections.behaviour_curves(record, length),
             sections.episodes(seen, problem),
+            sections.replay(seen),
             sections.values(seen),
             sections.training_curves(record),
             sections.time_spent(record),

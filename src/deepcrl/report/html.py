@@ -69,8 +69,8 @@ def section(title: str, about: object, *content: object) -> Markup:
 
 
 def page(title: str, *content: object) -> Markup:
-    """A whole document. Its policy forbids it to load anything at all."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    """A whole document. Its policy forbids it to load anything; scripts are for the replay, which inherits it."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
     style = Markup(files("deepcrl.report").joinpath("style.css").read_text(encoding="utf-8"))
     head = tag(
         "head",

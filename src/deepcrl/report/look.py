@@ -9,6 +9,7 @@ from deepcrl.analysis.value_map import check_planar
 from deepcrl.config import ConfigError
 from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes, summarise
+from deepcrl.render import replay_html, titles, watch
 
 DRAWN = 16
 """Episodes drawn, at most."""
@@ -29,6 +30,8 @@ class Look(NamedTuple):
     values: ValueMap | None
     no_map: str
     """Why there is no map or no value; empty if there is."""
+    replay: str | None
+    """The interactive replay, a page of its own; None where the environment has no model to draw."""
 
 
 def look(run_dir: Path, num_episodes: int, seed: int) -> Look:
@@ -48,4 +51,12 @@ def look(run_dir: Path, num_episodes: int, seed: int) -> Look:
     except ConfigError as error:
         no_map = str(error)
     share = summarise(episodes)["success_any"]
-    return Look(agent.env, agent.env_steps, mode, episodes, chosen, share, values, no_map)
+    return Look(agent.env, agent.env_steps, mode, episodes, chosen, share, values, no_map, _replay(agent, seed))
+
+
+def _replay(agent: agent_lib.LoadedAgent, seed: int) -> str | None:
+    try:
+        model, recording = watch(agent, seed=seed)
+    except ConfigError:
+        return None
+    return replay_html(model, recording, *titles(agent))

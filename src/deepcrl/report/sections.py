@@ -178,6 +178,14 @@ def episodes(look: Look | None, problem: str) -> Markup:
     return section(title, about, tag("div", *pictures, class_="episodes"))
 
 
+def replay(look: Look | None) -> Markup:
+    """The episodes in three dimensions, to be turned and played."""
+    if look is None or look.replay is None:
+        return Markup("")
+    about = f"Episodes of this agent, actions in mode “{look.mode}”. Drag to turn, scroll to zoom, space to play."
+    return section("Replay", about, tag("iframe", srcdoc=look.replay, title="3-D replay", class_="replay"))
+
+
 def values(look: Look | None) -> Markup:
     """What the critic believes."""
     if look is None:
