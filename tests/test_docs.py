@@ -124,6 +124,7 @@ def test_commands_parse(page, block, tmp_path, monkeypatch):
         ("deepcrl.train", "resume"),
         ("deepcrl.agent", "evaluate"),
         ("deepcrl.report", "report"),
+        ("deepcrl.render", "render"),
         ("deepcrl.doctor", "examine"),
     ):
         monkeypatch.setattr(importlib.import_module(module), function, stop)
