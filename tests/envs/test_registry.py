@@ -33,7 +33,7 @@ STEPS = 50
 # The other rows with one body and the same walls differ in where episodes start and end only: test_layouts.py and the
 # bodies' own tests look at that. Compiling them all takes too long for every day; `-m slow` does.
 DEVICE_ROWS = {
-    "mjx": ("ant", "humanoid", "reacher", "pusher2"),
+    "mjx": ("ant", "humanoid", "reacher"),
     "spring": ("ant", "ant_u_maze", "humanoid"),
 }
 VARIANTS = ("ant_u_maze_eval", "ant_u_maze_gen_1f2f3f", "point_u_maze_eval", "humanoid_big_maze_eval")
