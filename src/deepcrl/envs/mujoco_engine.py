@@ -109,7 +109,7 @@ class _Stepper:
         after = dict(zip(self._sizes, np.split(table, stops[:-1], axis=1)))
         return {name: np.ascontiguousarray(after.get(name, value)) for name, value in physics.items()}
 
-    def _run(self, physics: Physics, control: Float[Array, "N C"], active: Bool[Array, "N"] | None, work: "_Work"):
+    def _run(self, physics: Physics, control: Any, active: Bool[Array, "N"] | None, work: "_Work"):
         """Let `work` do the active rows of (state table, sensors), both in place; returns the table."""
         num_envs = len(control)
         rows = {"time": np.zeros((num_envs, 1)), **physics, "ctrl": control}
