@@ -9,7 +9,6 @@ from deepcrl.analysis.value_map import check_planar
 from deepcrl.config import ConfigError
 from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes, summarise
-from deepcrl.render import replay_html, titles, watch
 
 DRAWN = 16
 """Episodes drawn, at most."""
@@ -55,6 +54,8 @@ def look(run_dir: Path, num_episodes: int, seed: int) -> Look:
 
 
 def _replay(agent: agent_lib.LoadedAgent, seed: int) -> str | None:
+    from deepcrl.render import replay_html, titles, watch  # loads MuJoCo
+
     try:
         model, recording = watch(agent, seed=seed)
     except ConfigError:
