@@ -34,8 +34,8 @@ def measure(depth: int, width: int, batch: int, updates: int, repeats: int, rema
     from deepcrl import Config, EnvConfig, algorithms, override
     from deepcrl.config import AgentConfig
     from deepcrl.envs.protocol import EnvSpec
+    from deepcrl.program import make_learn, transition_sizes
     from deepcrl.replay import buffer
-    from deepcrl.train import make_learn, transition_sizes
     from deepcrl.types import Transition
     from machine_rate import matmul_rate, seconds
 
@@ -52,8 +52,9 @@ def measure(depth: int, width: int, batch: int, updates: int, repeats: int, rema
     replay = buffer.init(buffer.column_sizes(algorithm.columns, transition_sizes(spec)), steps, envs)
     key = jax.random.key(1)
     rows = {name: jax.random.normal(key, (steps, envs, size)) for name, size in transition_sizes(spec).items()}
-    flag = jax.numpy.zeros((steps, envs), bool)
-    replay = buffer.insert(replay, Transition(**rows, success=flag, terminated=flag, truncated=flag, episode_id=flag))
+    names = ("success", "terminated", "truncated", "episode_id")
+    rows |= dict.fromkeys(names, jax.numpy.zeros((steps, envs), bool))
+    replay = buffer.insert(replay, Transition(**rows))
 
     learn = make_learn(algorithm, updates, batch)
     started = time.perf_counter()

@@ -4,8 +4,10 @@ Warnings are errors (pyproject.toml). The compiler optimises little, which halve
 great deal and computes next to nothing; JAX_DISABLE_MOST_OPTIMIZATIONS=0 compiles as a user's run does.
 """
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -30,3 +32,30 @@ def keys_used_once() -> Iterator[None]:
     """A random key that is used twice raises."""
     with jax.debug_key_reuse(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> Callable[[str], Path]:
+    """A function of an environment's name to the folder of a run that was really trained in it, for seconds."""
+    from deepcrl import override, preset, train
+
+    settings = {
+        "env.num_envs": 8,
+        "env.episode_length": 20,
+        "network.depth": 4,
+        "network.width": 16,
+        "train.total_env_steps": 400,
+        "train.unroll_length": 10,
+        "train.prefill_steps": 20,
+        "train.batch_size": 16,
+        "evaluation.num_evals": 2,
+        "evaluation.num_envs": 8,
+    }
+
+    @functools.cache
+    def run(name: str) -> Path:
+        run_dir = tmp_path_factory.mktemp("runs") / "tiny"
+        assert train(override(preset(name), settings), run_dir).finished
+        return run_dir
+
+    return run

@@ -12,7 +12,8 @@ from deepcrl import checkpoint
 from deepcrl.config import Config, ConfigError, override
 from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes, make_evaluate, summarise
-from deepcrl.train import Program, build, init_state, load_config, make_envs, run_key
+from deepcrl.program import Program, build, init_state, make_envs, run_key
+from deepcrl.train import load_config
 from deepcrl.types import Metrics
 
 Which = Literal["latest", "best"]

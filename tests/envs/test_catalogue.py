@@ -22,3 +22,8 @@ def test_every_picture_is_there():
 def test_a_row_says_what_the_environment_is():
     row = next(row for row in catalogue.rows() if row.name == "arm_grasp")
     assert row == ("arm_grasp", 23, 7, 5, 1000, 0.05, "mujoco, mjx", "")
+
+
+def test_the_readme_counts_right():
+    (count,) = re.findall(r"\[(\d+) environments\]", (DOCS.parent / "README.md").read_text())
+    assert int(count) == len(catalogue.rows())

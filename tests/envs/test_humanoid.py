@@ -163,7 +163,6 @@ class TestModel:
     def test_options(self, model):
         option = model.opt
         assert (option.timestep, option.iterations, option.ls_iterations) == (0.003, 1, 4)
-        assert humanoid_model(None, 0.0015).opt.timestep == 0.0015
         assert option.solver == mujoco.mjtSolver.mjSOL_NEWTON
         assert option.disableflags & mujoco.mjtDisableBit.mjDSBL_EULERDAMP
 

@@ -14,7 +14,8 @@ import pytest
 import deepcrl
 from deepcrl.config import Config, ConfigError, override
 from deepcrl.envs import ant
-from deepcrl.train import COLLECT, LEARN, RESET, build, init_state, make_learn, run_key, train
+from deepcrl.program import COLLECT, LEARN, RESET, build, init_state, make_learn, run_key
+from deepcrl.train import train
 
 TINY = {
     "env.num_envs": 8,

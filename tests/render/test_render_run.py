@@ -7,31 +7,14 @@ import numpy as np
 import pytest
 
 from deepcrl.agent import load_agent
-from deepcrl.config import ConfigError, override
+from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import LAYOUTS
-from deepcrl.presets import preset
 from deepcrl.render import gl_backend, render, watch
-from deepcrl.train import train
-
-TINY = {
-    "env.num_envs": 8,
-    "env.episode_length": 20,
-    "network.depth": 4,
-    "network.width": 16,
-    "train.total_env_steps": 400,
-    "train.unroll_length": 10,
-    "train.prefill_steps": 20,
-    "train.batch_size": 16,
-    "evaluation.num_evals": 2,
-    "evaluation.num_envs": 8,
-}
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("runs") / "tiny"
-    assert train(override(preset("point_u_maze"), TINY), run_dir).finished
-    return run_dir
+def run_dir(tiny_run):
+    return tiny_run("point_u_maze")
 
 
 def test_replay_of_a_run(run_dir):

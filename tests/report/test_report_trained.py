@@ -8,33 +8,17 @@ import pytest
 from deepcrl import agent as agent_lib
 from deepcrl.agent import LoadedAgent
 from deepcrl.analysis import ValueMap, value_map
-from deepcrl.config import ConfigError, override
+from deepcrl.config import ConfigError
 from deepcrl.envs.protocol import Scene
 from deepcrl.logging import rows
-from deepcrl.presets import preset
 from deepcrl.report import report
-from deepcrl.train import train
 
 GOAL = np.array([12.0, 8.0], np.float32)
-TINY = {
-    "env.num_envs": 8,
-    "env.episode_length": 20,
-    "network.depth": 4,
-    "network.width": 16,
-    "train.total_env_steps": 400,
-    "train.unroll_length": 10,
-    "train.prefill_steps": 20,
-    "train.batch_size": 16,
-    "evaluation.num_evals": 2,
-    "evaluation.num_envs": 8,
-}
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory) -> Path:
-    run_dir = tmp_path_factory.mktemp("runs") / "tiny"
-    assert train(override(preset("point_j_maze"), TINY), run_dir).finished
-    return run_dir
+def run_dir(tiny_run) -> Path:
+    return tiny_run("point_j_maze")
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,15 @@
 """The four-legged ant on an open plane or in a maze, built from scratch (fact sheet 4.1)."""
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from deepcrl.envs.layouts import Layout, cells, start_cell, stitching_pairs
+from deepcrl.envs.draws import draw_cell, draw_on_circle
+from deepcrl.envs.layouts import Layout, start_cell, stitching_pairs
+from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, set_newton
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
-from deepcrl.envs.surroundings import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco
@@ -19,6 +19,7 @@ CELL_SIZE = 4.0
 GOAL_DISTANCE = 10.0
 """Metres from the origin to the goal on the open plane."""
 SUCCESS_RADIUS = 0.5
+MARKER_HEIGHT = 0.01
 EASY_RADIUS = 2.0
 HEALTHY_HEIGHT = (0.2, 1.0)
 """Torso heights in metres outside of which the ant has fallen, or flown."""
@@ -68,10 +69,6 @@ ON_PLANE = Touch(torso=(0, 0), hips=(0, 0), feet=(1, 0))
 """Feet touch the floor."""
 IN_MAZE = Touch(torso=(0, 1), hips=(0, 1), feet=(1, 1))
 """Torso, hips and feet also touch walls and each other."""
-
-_BODY_RGBA = (0.85, 0.55, 0.25, 1.0)
-_FOOT_RGBA = (0.35, 0.22, 0.12, 1.0)
-_GOAL_RGBA = (0.15, 0.75, 0.35, 0.5)
 
 
 def ant_task(layout: Layout | None, episode_length: int | None) -> Task:
@@ -147,20 +144,8 @@ def draw_body(
     return jnp.concatenate([pose[:3], quaternion, pose[7:]]), velocity
 
 
-def draw_on_circle(key: PRNGKeyArray, radius: float) -> Float[Array, "2"]:
-    """A point on the circle about the origin, uniform in angle."""
-    angle = jax.random.uniform(key, (), maxval=2 * math.pi)
-    return radius * jnp.array([jnp.cos(angle), jnp.sin(angle)])
-
-
-def draw_cell(layout: Layout, kinds: str, key: PRNGKeyArray) -> Float[Array, "2"]:
-    """The centre of a cell whose letter is one of `kinds`, each as likely."""
-    centres = jnp.asarray(cells(layout, kinds) * CELL_SIZE, jnp.float32)
-    return centres[jax.random.randint(key, (), 0, centres.shape[0])]
-
-
 def draw_goal(layout: Layout | None, key: PRNGKeyArray) -> Float[Array, "2"]:
-    return draw_on_circle(key, GOAL_DISTANCE) if layout is None else draw_cell(layout, "G", key)
+    return draw_on_circle(key, GOAL_DISTANCE) if layout is None else draw_cell(key, layout, CELL_SIZE, "G")
 
 
 def observe_body(physics: Physics) -> Float[Array, "29"]:
@@ -188,7 +173,7 @@ def ant_model(layout: Layout | None, link_mass: float | None = None) -> "mujoco.
     set_options(mujoco, spec)
     add_surroundings(mujoco, spec, layout, CELL_SIZE)
     add_ant(mujoco, spec, ON_PLANE if layout is None else IN_MAZE)
-    add_marker(mujoco, spec, reach=20.0 if layout is None else 100.0)
+    add_marker(mujoco, spec, MARKER_HEIGHT, 20.0 if layout is None else 100.0, SUCCESS_RADIUS)
     model = spec.compile()
     if link_mass is not None:
         weigh(mujoco, model, link_mass)
@@ -208,16 +193,8 @@ def weigh(mujoco, model: "mujoco.MjModel", link_mass: float) -> None:
 def set_options(mujoco, spec: "mujoco.MjSpec") -> None:
     """Solver, time step and defaults of all ant models."""
     spec.compiler.degree = True
-    spec.option.timestep = TIME_STEP
-    spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
-    spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
-    spec.option.iterations = SOLVER_ITERATIONS
-    spec.option.ls_iterations = LINE_SEARCH_ITERATIONS
-    spec.option.disableflags = mujoco.mjtDisableBit.mjDSBL_EULERDAMP
-    geom = spec.default.geom
-    geom.density, geom.friction = DENSITY, (1.0, 0.5, 0.5)
-    # What may touch what is said geom by geom; by default nothing does.
-    geom.contype, geom.conaffinity = 0, 0
+    set_newton(mujoco, spec, TIME_STEP, SOLVER_ITERATIONS, LINE_SEARCH_ITERATIONS)
+    spec.default.geom.density, spec.default.geom.friction = DENSITY, (1.0, 0.5, 0.5)
 
 
 def add_ant(mujoco, spec: "mujoco.MjSpec", touch: Touch) -> None:
@@ -229,11 +206,11 @@ def add_ant(mujoco, spec: "mujoco.MjSpec", touch: Touch) -> None:
     def add_limb(body, sides: tuple[int, int], length: float, **masks) -> None:
         end = (length * sides[0], length * sides[1], 0)
         capsule = {"type": mujoco.mjtGeom.mjGEOM_CAPSULE, "fromto": (0, 0, 0, *end), "size": (LIMB_RADIUS, 0, 0)}
-        body.add_geom(rgba=_BODY_RGBA, **capsule, **masks)
+        body.add_geom(rgba=BODY_RGBA, **capsule, **masks)
 
     torso = spec.worldbody.add_body(name="torso", pos=(0, 0, 0.75))
     torso.add_freejoint(name="root")
-    torso.add_geom(name="torso", type=sphere, size=(TORSO_RADIUS, 0, 0), rgba=_BODY_RGBA, **torso_masks)
+    torso.add_geom(name="torso", type=sphere, size=(TORSO_RADIUS, 0, 0), rgba=BODY_RGBA, **torso_masks)
     torso.add_camera(name="track", mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM, pos=(0, -6, 5), euler=(50, 0, 0))
     for leg, sides in enumerate(LEG_SIDES, start=1):
         joint_at = (SEGMENT * sides[0], SEGMENT * sides[1], 0)
@@ -247,17 +224,6 @@ def add_ant(mujoco, spec: "mujoco.MjSpec", touch: Touch) -> None:
         add_limb(ankle, sides, 2 * SEGMENT)
         foot_at = (2 * SEGMENT * sides[0], 2 * SEGMENT * sides[1], 0)
         size = (LIMB_RADIUS, 0, 0)
-        ankle.add_geom(name=f"foot_{leg}", type=sphere, size=size, pos=foot_at, mass=0, rgba=_FOOT_RGBA, **foot_masks)
+        ankle.add_geom(name=f"foot_{leg}", type=sphere, size=size, pos=foot_at, mass=0, rgba=END_RGBA, **foot_masks)
     for name in (f"{joint}_{leg}" for leg in ACTUATED_LEGS for joint in LEG_PARTS):
-        motor = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT, ctrlrange=(-1, 1))
-        motor.gear[0] = GEAR
-        motor.set_to_motor()
-
-
-def add_marker(mujoco, spec: "mujoco.MjSpec", reach: float) -> None:
-    """The goal as a ghost of the size of success; slides that nothing pushes hold it in place."""
-    target = spec.worldbody.add_body(name="target", pos=(0, 0, 0.01))
-    for name, axis in (("target_x", (1, 0, 0)), ("target_y", (0, 1, 0))):
-        target.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, range=(-reach, reach))
-    sphere = mujoco.mjtGeom.mjGEOM_SPHERE
-    target.add_geom(name="target", type=sphere, size=(SUCCESS_RADIUS, 0, 0), mass=1.0, rgba=_GOAL_RGBA)
+        add_motor(mujoco, spec, name, GEAR)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs import ant
+from deepcrl.envs.draws import draw_cell, draw_on_circle
 from deepcrl.envs.layouts import Layout, start_cell
+from deepcrl.envs.parts import OBJECT_RGBA, add_marker, add_surroundings
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
-from deepcrl.envs.surroundings import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco
@@ -25,8 +26,6 @@ SUBSTEPS = ant.SUBSTEPS
 
 TOUCH = ant.Touch(torso=(0, 1), hips=(0, 0), feet=(1, 1))
 """Torso and feet touch the ball, walls and each other."""
-
-_BALL_RGBA = (0.25, 0.45, 0.75, 1.0)
 
 
 def ant_ball_task(layout: Layout | None, episode_length: int | None) -> Task:
@@ -48,14 +47,15 @@ def ant_ball_task(layout: Layout | None, episode_length: int | None) -> Task:
         position_key, velocity_key, ball_key, goal_key = jax.random.split(key, 4)
         if layout is None:
             pose, velocity = ant.draw_body(position_key, velocity_key, jnp.zeros(2))
-            goal = ant.draw_on_circle(goal_key, GOAL_DISTANCE)
-            ball = BALL_ADVANCE * goal + ant.draw_on_circle(ball_key, BALL_DISTANCE)
+            goal = draw_on_circle(goal_key, GOAL_DISTANCE)
+            ball = BALL_ADVANCE * goal + draw_on_circle(ball_key, BALL_DISTANCE)
         else:
             start = jnp.asarray(start_cell(layout) * ant.CELL_SIZE, jnp.float32)
             pose, velocity = ant.draw_body(position_key, velocity_key, start)
             # In these mazes the ant starts at the very centre of its cell, else as noisily as anywhere.
             pose = pose.at[:2].set(start)
-            ball, goal = ant.draw_cell(layout, "B", ball_key), ant.draw_cell(layout, "G", goal_key)
+            ball = draw_cell(ball_key, layout, ant.CELL_SIZE, "B")
+            goal = draw_cell(goal_key, layout, ant.CELL_SIZE, "G")
         # The last two coordinates are the goal marker's.
         qpos = jnp.concatenate([pose, ball, goal])
         return {"qpos": qpos, "qvel": jnp.concatenate([velocity, jnp.zeros(4)])}, goal
@@ -83,7 +83,7 @@ def ant_ball_model(layout: Layout | None, link_mass: float | None = None) -> "mu
     add_surroundings(mujoco, spec, layout, ant.CELL_SIZE)
     ant.add_ant(mujoco, spec, TOUCH)
     _add_ball(mujoco, spec, reach=(-10.3213, 10.3) if layout is None else (-100.0, 100.0))
-    ant.add_marker(mujoco, spec, reach=20.0 if layout is None else 100.0)
+    add_marker(mujoco, spec, ant.MARKER_HEIGHT, 20.0 if layout is None else 100.0, ant.SUCCESS_RADIUS)
     model = spec.compile()
     if link_mass is not None:
         ant.weigh(mujoco, model, link_mass)
@@ -97,4 +97,4 @@ def _add_ball(mujoco, spec: "mujoco.MjSpec", reach: tuple[float, float]) -> None
         ball.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, range=reach, armature=1.0)
     # The density of the sources' two concentric spheres together.
     sphere, size = mujoco.mjtGeom.mjGEOM_SPHERE, (BALL_RADIUS, 0, 0)
-    ball.add_geom(name="ball", type=sphere, size=size, density=1.1, contype=1, rgba=_BALL_RGBA)
+    ball.add_geom(name="ball", type=sphere, size=size, density=1.1, contype=1, rgba=OBJECT_RGBA)

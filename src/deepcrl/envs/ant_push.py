@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs import ant
+from deepcrl.envs.parts import WALL_RGBA, add_marker, add_surroundings
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
-from deepcrl.envs.surroundings import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco
@@ -43,7 +43,6 @@ TOUCH = ant.Touch(torso=(1, 0), hips=(0, 0), feet=(1, 0))
 """Torso and feet touch floor, walls and box."""
 
 _BOX_RGBA = (0.75, 0.35, 0.3, 1.0)
-_WALL_RGBA = (0.45, 0.52, 0.62, 1.0)
 
 
 def ant_push_task(episode_length: int | None) -> Task:
@@ -100,7 +99,7 @@ def ant_push_model() -> "mujoco.MjModel":
     add_surroundings(mujoco, spec, None, ant.CELL_SIZE)
     ant.add_ant(mujoco, spec, TOUCH)
     _add_walls_and_box(mujoco, spec)
-    ant.add_marker(mujoco, spec, reach=20.0)
+    add_marker(mujoco, spec, ant.MARKER_HEIGHT, 20.0, ant.SUCCESS_RADIUS)
     return spec.compile()
 
 
@@ -108,7 +107,7 @@ def _add_walls_and_box(mujoco, spec: "mujoco.MjSpec") -> None:
     box = mujoco.mjtGeom.mjGEOM_BOX
     for number, (centre, half) in enumerate(WALLS):
         place = {"pos": (*centre, WALL_HEIGHT / 2), "size": (*half, WALL_HEIGHT / 2)}
-        spec.worldbody.add_geom(name=f"wall_{number}", type=box, conaffinity=1, rgba=_WALL_RGBA, **place)
+        spec.worldbody.add_geom(name=f"wall_{number}", type=box, conaffinity=1, rgba=WALL_RGBA, **place)
     body = spec.worldbody.add_body(name="box", pos=BOX_START)
     for name, axis in (("box_x", (1, 0, 0)), ("box_y", (0, 1, 0)), ("box_z", (0, 0, 1))):
         body.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis)

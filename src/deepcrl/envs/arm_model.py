@@ -6,7 +6,7 @@ positions, 6 velocities), goal marker (likewise), seven joints or the x, y, z of
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from deepcrl.envs.surroundings import add_surroundings
+from deepcrl.envs.parts import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco

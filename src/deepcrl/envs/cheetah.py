@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, set_newton
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
-from deepcrl.envs.surroundings import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco
@@ -59,10 +59,6 @@ SEGMENTS = (
 )
 """Back leg, then front leg, from the torso outwards; also the order of joints and actuators."""
 
-_BODY_RGBA = (0.85, 0.55, 0.25, 1.0)
-_FOOT_RGBA = (0.35, 0.22, 0.12, 1.0)
-_GOAL_RGBA = (0.15, 0.75, 0.35, 0.5)
-
 
 def cheetah_task(episode_length: int | None) -> Task:
     """Bring the torso to x = 5 m, from x = 0.
@@ -107,10 +103,7 @@ def cheetah_model() -> "mujoco.MjModel":
     _set_options(mujoco, spec)
     add_surroundings(mujoco, spec, None, cell_size=1.0)
     _add_cheetah(mujoco, spec)
-    target = spec.worldbody.add_body(name="target", pos=(0, 0, 0.01))
-    slide, sphere = mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtGeom.mjGEOM_SPHERE
-    target.add_joint(name="target_x", type=slide, axis=(1, 0, 0), range=(-20, 20))
-    target.add_geom(name="target", type=sphere, size=(SUCCESS_RADIUS, 0, 0), mass=1.0, rgba=_GOAL_RGBA)
+    add_marker(mujoco, spec, 0.01, 20.0, SUCCESS_RADIUS, axes="x")
     model = spec.compile()
     mujoco.mj_setTotalmass(model, TOTAL_MASS)
     mujoco.mj_setConst(model, mujoco.MjData(model))
@@ -119,15 +112,10 @@ def cheetah_model() -> "mujoco.MjModel":
 
 def _set_options(mujoco, spec: "mujoco.MjSpec") -> None:
     spec.compiler.degree = False
-    spec.option.timestep = TIME_STEP
-    spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
-    spec.option.iterations = SOLVER_ITERATIONS
-    spec.option.ls_iterations = LINE_SEARCH_ITERATIONS
+    set_newton(mujoco, spec, TIME_STEP, SOLVER_ITERATIONS, LINE_SEARCH_ITERATIONS, euler_damping=True)
     geom = spec.default.geom
     geom.friction = (0.4, 0.1, 0.1)
     geom.solimp[:3] = (0.0, 0.8, 0.01)
-    # What may touch the floor is said geom by geom; by default nothing does.
-    geom.contype, geom.conaffinity = 0, 0
     spec.default.joint.solimp_limit[:3] = (0.0, 0.8, 0.03)
 
 
@@ -142,8 +130,8 @@ def _add_cheetah(mujoco, spec: "mujoco.MjSpec") -> None:
     torso = spec.worldbody.add_body(name="torso", pos=(0, 0, 0.7))
     for name, kind, axis in (("rootx", slide, (1, 0, 0)), ("rootz", slide, (0, 0, 1)), ("rooty", hinge, (0, 1, 0))):
         torso.add_joint(name=name, type=kind, axis=axis)
-    add_capsule(torso, (0.0, 0.0), math.pi / 2, 0.5, name="torso", rgba=_BODY_RGBA)
-    add_capsule(torso, (0.6, 0.1), 0.87, 0.15, name="head", rgba=_BODY_RGBA, contype=1)
+    add_capsule(torso, (0.0, 0.0), math.pi / 2, 0.5, name="torso", rgba=BODY_RGBA)
+    add_capsule(torso, (0.6, 0.1), 0.87, 0.15, name="head", rgba=BODY_RGBA, contype=1)
     torso.add_camera(
         name="track", mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM, pos=(0, -4, 0.5), xyaxes=(1, 0, 0, 0, 0.1, 1)
     )
@@ -152,12 +140,8 @@ def _add_cheetah(mujoco, spec: "mujoco.MjSpec") -> None:
         body = bodies[segment.parent].add_body(name=segment.name, pos=(segment.at[0], 0, segment.at[1]))
         spring = {"stiffness": segment.stiffness, "damping": segment.damping, "armature": 0.1}
         body.add_joint(name=segment.name, type=hinge, axis=(0, 1, 0), range=segment.limits, **spring)
-        rgba = _FOOT_RGBA if segment.name.endswith("foot") else _BODY_RGBA
+        rgba = END_RGBA if segment.name.endswith("foot") else BODY_RGBA
         look = {"name": segment.name, "rgba": rgba, "contype": int(segment.touches)}
         add_capsule(body, segment.centre, segment.tilt, segment.half_length, **look)
-        motor = spec.add_actuator(
-            name=segment.name, target=segment.name, trntype=mujoco.mjtTrn.mjTRN_JOINT, ctrlrange=(-1, 1)
-        )
-        motor.gear[0] = segment.gear
-        motor.set_to_motor()
+        add_motor(mujoco, spec, segment.name, segment.gear)
         bodies[segment.name] = body

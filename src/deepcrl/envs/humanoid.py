@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from deepcrl.envs.ant import draw_on_circle
-from deepcrl.envs.layouts import Layout, cells, start_cell
+from deepcrl.envs.draws import draw_cell, draw_on_circle
+from deepcrl.envs.layouts import Layout, start_cell
+from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, set_newton
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
-from deepcrl.envs.surroundings import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco
@@ -41,10 +41,7 @@ NUM_JOINTS = 17
 NUM_LINKS = 12
 """Eleven of the body, torso first, then the goal marker."""
 
-_SKIN_RGBA = (0.85, 0.55, 0.25, 1.0)
 _TRUNK_RGBA = (0.30, 0.42, 0.60, 1.0)
-_END_RGBA = (0.35, 0.22, 0.12, 1.0)
-_GOAL_RGBA = (0.15, 0.75, 0.35, 0.5)
 
 
 class Hinge(NamedTuple):
@@ -64,7 +61,7 @@ class Solid(NamedTuple):
     name: str
     ends: tuple[tuple[float, float, float], tuple[float, float, float]]
     radius: float
-    rgba: tuple[float, float, float, float] = _SKIN_RGBA
+    rgba: tuple[float, float, float, float] = BODY_RGBA
 
 
 class Segment(NamedTuple):
@@ -82,7 +79,7 @@ class Segment(NamedTuple):
     """y of a quaternion (1, 0, y, 0), not normalised, that turns the body in its parent."""
 
 
-def _ball(name: str, at: tuple[float, float, float], radius: float, rgba=_SKIN_RGBA) -> Solid:
+def _ball(name: str, at: tuple[float, float, float], radius: float, rgba=BODY_RGBA) -> Solid:
     return Solid(name, (at, at), radius, rgba)
 
 
@@ -104,7 +101,7 @@ def _leg(side: str, y: int) -> tuple[Segment, Segment]:
     knee = Hinge(f"{side}_knee", (0, -1, 0), (-160, -2), knee_stiffness, 1, 0.006, 200)
     thigh = Solid(f"{side}_thigh", ((0, 0, 0), (0, -0.01 * y, -0.34)), 0.06)
     shin = Solid(f"{side}_shin", ((0, 0, 0), (0, 0, -0.3)), 0.049)
-    foot = _ball(f"{side}_foot", (0, 0, -0.35), 0.075, _END_RGBA)
+    foot = _ball(f"{side}_foot", (0, 0, -0.35), 0.075, END_RGBA)
     return (
         Segment(f"{side}_thigh", "pelvis", (0, 0.1 * y, -0.04), hips, (thigh,)),
         Segment(f"{side}_shin", f"{side}_thigh", (0, -0.01 * y, -0.403), (knee,), (shin, foot), hinge_height=0.02),
@@ -121,7 +118,7 @@ def _arm(side: str, y: int) -> tuple[Segment, Segment]:
     elbow = Hinge(f"{side}_elbow", (0, -1, -y), (-90, 50), 0, 1, 0.0028, 25)
     upper = Solid(f"{side}_upper_arm", ((0, 0, 0), (0.16, 0.16 * y, -0.16)), 0.04)
     lower = Solid(f"{side}_lower_arm", ((0.01, -0.01 * y, 0.01), (0.17, -0.17 * y, 0.17)), 0.031)
-    hand = _ball(f"{side}_hand", (0.18, -0.18 * y, 0.18), 0.04, _END_RGBA)
+    hand = _ball(f"{side}_hand", (0.18, -0.18 * y, 0.18), 0.04, END_RGBA)
     return (
         Segment(f"{side}_upper_arm", "torso", (0, 0.17 * y, 0.06), shoulders, (upper,)),
         Segment(f"{side}_lower_arm", f"{side}_upper_arm", (0.18, 0.18 * y, -0.18), (elbow,), (lower, hand)),
@@ -227,11 +224,10 @@ def humanoid_task(layout: Layout | None, episode_length: int | None, links: Link
 
 def _draw_goal(layout: Layout | None, key: PRNGKeyArray) -> Float[Array, "2"]:
     if layout is not None:
-        centres = jnp.asarray(cells(layout, "G") * CELL_SIZE, jnp.float32)
-        return centres[jax.random.randint(key, (), 0, centres.shape[0])]
+        return draw_cell(key, layout, CELL_SIZE, "G")
     radius_key, angle_key = jax.random.split(key)
     radius = jax.random.uniform(radius_key, (), minval=GOAL_DISTANCES[0], maxval=GOAL_DISTANCES[1])
-    return radius * draw_on_circle(angle_key, 1.0)
+    return draw_on_circle(angle_key, radius)
 
 
 def _has_fallen(physics: Physics) -> Bool[Array, ""]:
@@ -289,7 +285,7 @@ def _rotation(quaternion: Float[Array, "L 4"]) -> Float[Array, "L 3 3"]:
     return jnp.moveaxis(jnp.array(rows), -1, 0)
 
 
-def humanoid_model(layout: Layout | None, time_step: float = TIME_STEP) -> "mujoco.MjModel":
+def humanoid_model(layout: Layout | None) -> "mujoco.MjModel":
     """Compile the humanoid and its surroundings.
 
     Coordinates: torso position and quaternion, 17 joints, then goal marker x, y.
@@ -298,25 +294,14 @@ def humanoid_model(layout: Layout | None, time_step: float = TIME_STEP) -> "mujo
 
     spec = mujoco.MjSpec()
     spec.modelname = "humanoid"
-    _set_options(mujoco, spec, time_step)
+    spec.compiler.degree = True
+    set_newton(mujoco, spec, TIME_STEP, SOLVER_ITERATIONS, LINE_SEARCH_ITERATIONS)
     floor = add_surroundings(mujoco, spec, layout, CELL_SIZE)
     floor.friction = (1.0, 0.1, 0.1)
     _add_humanoid(mujoco, spec)
-    _add_marker(mujoco, spec, reach=20.0 if layout is None else 100.0)
+    add_marker(mujoco, spec, GOAL_HEIGHT, 20.0 if layout is None else 100.0, SUCCESS_RADIUS)
     _add_sensors(mujoco, spec)
     return spec.compile()
-
-
-def _set_options(mujoco, spec: "mujoco.MjSpec", time_step: float) -> None:
-    spec.compiler.degree = True
-    spec.option.timestep = time_step
-    spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
-    spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
-    spec.option.iterations = SOLVER_ITERATIONS
-    spec.option.ls_iterations = LINE_SEARCH_ITERATIONS
-    spec.option.disableflags = mujoco.mjtDisableBit.mjDSBL_EULERDAMP
-    # What may touch what is said geom by geom; by default nothing does.
-    spec.default.geom.contype, spec.default.geom.conaffinity = 0, 0
 
 
 def _add_humanoid(mujoco, spec: "mujoco.MjSpec") -> None:
@@ -353,21 +338,7 @@ def _add_humanoid(mujoco, spec: "mujoco.MjSpec") -> None:
     hinges = [hinge for segment in SEGMENTS for hinge in segment.hinges]
     hinges[0], hinges[1] = hinges[1], hinges[0]  # the one difference between the orders of actuators and joints
     for hinge in hinges:
-        limits = (-MAX_CONTROL, MAX_CONTROL)
-        motor = spec.add_actuator(
-            name=hinge.name, target=hinge.name, trntype=mujoco.mjtTrn.mjTRN_JOINT, ctrlrange=limits
-        )
-        motor.gear[0] = hinge.gear
-        motor.set_to_motor()
-
-
-def _add_marker(mujoco, spec: "mujoco.MjSpec", reach: float) -> None:
-    """The goal as a ghost of the size of success; slides that nothing pushes hold it in place."""
-    target = spec.worldbody.add_body(name="target", pos=(0, 0, GOAL_HEIGHT))
-    for name, axis in (("target_x", (1, 0, 0)), ("target_y", (0, 1, 0))):
-        target.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, range=(-reach, reach))
-    sphere = mujoco.mjtGeom.mjGEOM_SPHERE
-    target.add_geom(name="target", type=sphere, size=(SUCCESS_RADIUS, 0, 0), mass=1.0, rgba=_GOAL_RGBA)
+        add_motor(mujoco, spec, hinge.name, hinge.gear, MAX_CONTROL)
 
 
 def _add_sensors(mujoco, spec: "mujoco.MjSpec") -> None:

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from deepcrl.envs.layouts import Layout, cells, start_cell
+from deepcrl.envs.draws import draw_cell
+from deepcrl.envs.layouts import Layout, start_cell
 from deepcrl.envs.protocol import Engine, EnvSpec, Physics, Scene, Task
 
 CELL_SIZE = 4.0
@@ -30,13 +31,11 @@ def point_task(layout: Layout, episode_length: int | None) -> Task:
         success_radius=0.5,
     )
     start = jnp.asarray(start_cell(layout) * CELL_SIZE)
-    goals = jnp.asarray(cells(layout, "G") * CELL_SIZE)
 
     def reset(key: PRNGKeyArray) -> tuple[Physics, Float[Array, "2"]]:
         start_key, goal_key = jax.random.split(key)
         position = start + jax.random.uniform(start_key, (2,), minval=-START_NOISE, maxval=START_NOISE)
-        goal = goals[jax.random.randint(goal_key, (), 0, goals.shape[0])]
-        return {"qpos": position}, goal
+        return {"qpos": position}, draw_cell(goal_key, layout, CELL_SIZE, "G")
 
     return Task(
         spec=spec,

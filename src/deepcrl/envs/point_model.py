@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from deepcrl.envs.layouts import Layout
+from deepcrl.envs.parts import GOAL_RGBA, add_surroundings
 from deepcrl.envs.point import CELL_SIZE, RADIUS
-from deepcrl.envs.surroundings import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco
@@ -14,7 +14,6 @@ STEP_SECONDS = 0.1
 """How long a step shall seem to take; the point itself knows no time."""
 
 _POINT_RGBA = (0.16, 0.43, 0.82, 1.0)
-_GOAL_RGBA = (0.15, 0.75, 0.35, 0.5)
 
 
 def point_model(layout: Layout) -> "mujoco.MjModel":
@@ -31,7 +30,7 @@ def point_model(layout: Layout) -> "mujoco.MjModel":
     cylinder, sphere = mujoco.mjtGeom.mjGEOM_CYLINDER, mujoco.mjtGeom.mjGEOM_SPHERE
     point.add_geom(name="point", type=cylinder, size=(RADIUS, 0.2, 0), pos=(0, 0, 0.2), rgba=_POINT_RGBA)
     target = _add_slider(mujoco, spec, "target")
-    target.add_geom(name="target", type=sphere, size=(SUCCESS_RADIUS, 0, 0), rgba=_GOAL_RGBA)
+    target.add_geom(name="target", type=sphere, size=(SUCCESS_RADIUS, 0, 0), rgba=GOAL_RGBA)
     return spec.compile()
 
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from deepcrl.envs.parts import BODY_RGBA, END_RGBA, OBJECT_RGBA, add_motor, add_surroundings
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
-from deepcrl.envs.surroundings import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco
@@ -102,9 +102,6 @@ LINKS = (
 )
 JOINTS = len(LINKS)
 
-_ARM_RGBA = (0.85, 0.55, 0.25, 1.0)
-_FORK_RGBA = (0.35, 0.22, 0.12, 1.0)
-_OBJECT_RGBA = (0.25, 0.45, 0.75, 1.0)
 _GOAL_RGBA = (0.15, 0.75, 0.35, 1.0)
 
 
@@ -206,15 +203,12 @@ def _add_arm(mujoco, spec: "mujoco.MjSpec") -> None:
         body = body.add_body(name=link.name, pos=link.at)
         hinge = {"type": mujoco.mjtJoint.mjJNT_HINGE, "axis": link.axis, "range": link.limits}
         body.add_joint(name=link.name, damping=link.damping, **hinge)
-        look = {"rgba": _FORK_RGBA if link.touches else _ARM_RGBA}
+        look = {"rgba": END_RGBA if link.touches else BODY_RGBA}
         for ends, radius in link.capsules:
             body.add_geom(type=capsule, fromto=ends, size=(radius, 0, 0), conaffinity=int(link.touches), **look)
         for centre, radius in link.spheres:
             body.add_geom(type=sphere, pos=centre, size=(radius, 0, 0), **look)
-        motor = spec.add_actuator(
-            name=link.name, target=link.name, trntype=mujoco.mjtTrn.mjTRN_JOINT, ctrlrange=(-2, 2)
-        )
-        motor.set_to_motor()
+        add_motor(mujoco, spec, link.name, 1.0, limit=2.0)
     spec.add_sensor(
         name="wrist",
         type=mujoco.mjtSensor.mjSENS_FRAMEPOS,
@@ -236,8 +230,8 @@ def _add_object(mujoco, spec: "mujoco.MjSpec", name: str, base: tuple[float, flo
     """An upright capsule that the fork can push, and within it a ball that only adds mass."""
     body = _add_thing(mujoco, spec, name, base, OBJECT_HEIGHT)
     capsule, sphere = mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_SPHERE
-    body.add_geom(type=sphere, size=(0.05, 0, 0), density=1.0, rgba=_OBJECT_RGBA)
-    body.add_geom(name=name, type=capsule, size=(0.05, 0.05, 0), density=1.0, contype=1, rgba=_OBJECT_RGBA)
+    body.add_geom(type=sphere, size=(0.05, 0, 0), density=1.0, rgba=OBJECT_RGBA)
+    body.add_geom(name=name, type=capsule, size=(0.05, 0.05, 0), density=1.0, contype=1, rgba=OBJECT_RGBA)
 
 
 def _add_disc(mujoco, spec: "mujoco.MjSpec", name: str, base: tuple[float, float]) -> None:

@@ -1,14 +1,14 @@
 """A planar arm of two joints whose tip is to reach a point (fact sheet 2.6, 4.4)."""
 
-import math
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from deepcrl.envs.draws import draw_on_circle
+from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
-from deepcrl.envs.surroundings import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco
@@ -29,10 +29,6 @@ GEAR = 25.0
 """Torque of a full action, as in the paper's release; its links have unit inertia, as have ours by their armature."""
 TIME_STEP = 0.01
 SUBSTEPS = 4
-
-_ARM_RGBA = (0.85, 0.55, 0.25, 1.0)
-_TIP_RGBA = (0.35, 0.22, 0.12, 1.0)
-_GOAL_RGBA = (0.15, 0.75, 0.35, 0.6)
 
 
 def reacher_task(episode_length: int | None) -> Task:
@@ -55,8 +51,7 @@ def reacher_task(episode_length: int | None) -> Task:
         noise = jax.random.uniform(position_key, (2,), minval=-POSITION_NOISE, maxval=POSITION_NOISE)
         velocity = jax.random.uniform(velocity_key, (2,), minval=-VELOCITY_NOISE, maxval=VELOCITY_NOISE)
         radius = jax.random.uniform(radius_key, (), maxval=GOAL_RADIUS)
-        angle = jax.random.uniform(angle_key, (), maxval=2 * math.pi)
-        goal = jnp.array([radius * jnp.cos(angle), radius * jnp.sin(angle), HEIGHT])
+        goal = jnp.append(draw_on_circle(angle_key, radius), HEIGHT)
         # The last two coordinates are the goal marker's.
         qpos = jnp.concatenate([jnp.array(START_JOINTS) + noise, goal[:2]])
         return {"qpos": qpos, "qvel": jnp.concatenate([velocity, jnp.zeros(2)])}, goal
@@ -93,10 +88,10 @@ def reacher_model() -> "mujoco.MjModel":
     spec.default.geom.contype, spec.default.geom.conaffinity = 0, 0
     add_surroundings(mujoco, spec, None, cell_size=0.1).conaffinity = 0
     spec.worldbody.add_camera(name="track", pos=(0, -0.35, 0.6), xyaxes=(1, 0, 0, 0, 0.85, 0.5))
-    hinge, slide = mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE
+    hinge = mujoco.mjtJoint.mjJNT_HINGE
     capsule, sphere = mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_SPHERE
     motion = {"type": hinge, "axis": (0, 0, 1), "armature": 1.0, "damping": 1.0}
-    link = {"type": capsule, "fromto": (0, 0, 0, 0.1, 0, 0), "size": (0.01, 0, 0), "rgba": _ARM_RGBA}
+    link = {"type": capsule, "fromto": (0, 0, 0, 0.1, 0, 0), "size": (0.01, 0, 0), "rgba": BODY_RGBA}
 
     upper = spec.worldbody.add_body(name="upper_arm", pos=(0, 0, HEIGHT))
     upper.add_joint(name="shoulder", **motion)
@@ -104,14 +99,8 @@ def reacher_model() -> "mujoco.MjModel":
     lower = upper.add_body(name="forearm", pos=(UPPER_ARM, 0, 0))
     lower.add_joint(name="elbow", range=(-3, 3), **motion)
     lower.add_geom(**link)
-    lower.add_geom(name="tip", type=sphere, size=(0.01, 0, 0), pos=(TIP, 0, 0), rgba=_TIP_RGBA)
+    lower.add_geom(name="tip", type=sphere, size=(0.01, 0, 0), pos=(TIP, 0, 0), rgba=END_RGBA)
     for name in ("shoulder", "elbow"):
-        motor = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT, ctrlrange=(-1, 1))
-        motor.gear[0] = GEAR
-        motor.set_to_motor()
-
-    target = spec.worldbody.add_body(name="target", pos=(0, 0, HEIGHT))
-    for name, axis in (("target_x", (1, 0, 0)), ("target_y", (0, 1, 0))):
-        target.add_joint(name=name, type=slide, axis=axis, range=(-0.27, 0.27))
-    target.add_geom(name="target", type=sphere, size=(0.009, 0, 0), rgba=_GOAL_RGBA)
+        add_motor(mujoco, spec, name, GEAR)
+    add_marker(mujoco, spec, HEIGHT, 0.27, 0.009, mass=None)
     return spec.compile()

@@ -8,7 +8,7 @@ import jax
 from deepcrl.config import AutoReset, ConfigError, near_matches
 from deepcrl.envs import gymnasium_env, vector
 from deepcrl.envs.protocol import Env
-from deepcrl.envs.table import ENVIRONMENTS, QUICKSTART, Builder, Entry
+from deepcrl.envs.table import ENVIRONMENTS, GYMNASIUM_DEFAULTS, QUICKSTART, Builder, Entry
 
 __all__ = ["ENVIRONMENTS", "QUICKSTART", "lookup", "make_env", "register", "resolve_engine"]
 
@@ -27,28 +27,6 @@ def register(name: str, engines: Mapping[str, Builder], defaults: Mapping[str, A
     if name in ENVIRONMENTS:
         raise ConfigError(f"the name {name!r} is taken by another environment")
     ENVIRONMENTS[name] = Entry(engines, dict(defaults or {}))
-
-
-GYMNASIUM_DEFAULTS: dict[str, Any] = {
-    "env.num_envs": 16,
-    "network.depth": 4,
-    "network.width": 128,
-    # Episodes are short, and goals small beside a step.
-    "agent.discount": 0.9,
-    "agent.random_goals": 0.5,
-    # Ten thousand updates, where the paper has 2.5 million: larger steps.
-    "agent.actor_learning_rate": 1e-3,
-    "agent.critic_learning_rate": 1e-3,
-    "agent.temperature_learning_rate": 3e-3,
-    "train.batch_size": 256,
-    "train.unroll_length": 50,
-    "train.prefill_steps": 200,
-    "train.updates_per_env_steps": "1:4",
-    "train.total_env_steps": 40_000,
-    "evaluation.num_evals": 10,
-    "evaluation.num_envs": 32,
-}
-"""For environments that are not known beforehand: what suits Gymnasium-Robotics' FetchReach."""
 
 
 def _no_task(episode_length: int | None) -> NoReturn:

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs import ant
+from deepcrl.envs.draws import draw_cell
 from deepcrl.envs.layouts import Layout, start_cell
+from deepcrl.envs.parts import BODY_RGBA, add_marker, add_motor, add_surroundings
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
-from deepcrl.envs.surroundings import add_surroundings
 
 if TYPE_CHECKING:
     import mujoco
@@ -21,8 +22,6 @@ GEAR = 5.0
 """Newtons of a full action."""
 VELOCITY_NOISE = 0.1
 SUBSTEPS = ant.SUBSTEPS
-
-_BALL_RGBA = (0.85, 0.55, 0.25, 1.0)
 
 
 def simple_task(layout: Layout, episode_length: int | None) -> Task:
@@ -44,7 +43,7 @@ def simple_task(layout: Layout, episode_length: int | None) -> Task:
     def reset(key: PRNGKeyArray) -> tuple[Physics, Float[Array, "2"]]:
         velocity_key, goal_key = jax.random.split(key)
         velocity = VELOCITY_NOISE * jax.random.normal(velocity_key, (2,))
-        goal = ant.draw_cell(layout, "G", goal_key)
+        goal = draw_cell(goal_key, layout, ant.CELL_SIZE, "G")
         # The last two coordinates are the goal marker's.
         return {"qpos": jnp.concatenate([start, goal]), "qvel": jnp.concatenate([velocity, jnp.zeros(2)])}, goal
 
@@ -70,9 +69,7 @@ def simple_model(layout: Layout) -> "mujoco.MjModel":
     slide, sphere = mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtGeom.mjGEOM_SPHERE
     for name, axis in (("ball_x", (1, 0, 0)), ("ball_y", (0, 1, 0))):
         ball.add_joint(name=name, type=slide, axis=axis, range=(-100, 100), armature=1.0)
-        motor = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-        motor.gear[0] = GEAR
-        motor.set_to_motor()
-    ball.add_geom(name="ball", type=sphere, size=(RADIUS, 0, 0), contype=1, conaffinity=1, rgba=_BALL_RGBA)
-    ant.add_marker(mujoco, spec, reach=100.0)
+        add_motor(mujoco, spec, name, GEAR, limit=None)
+    ball.add_geom(name="ball", type=sphere, size=(RADIUS, 0, 0), contype=1, conaffinity=1, rgba=BODY_RGBA)
+    add_marker(mujoco, spec, ant.MARKER_HEIGHT, 100.0, ant.SUCCESS_RADIUS)
     return spec.compile()

@@ -66,6 +66,12 @@ STITCHING_MAZES = {
 """Corridors whose starts and goals are so many cells apart in training (paper, Figure 11)."""
 STITCHING_DISTANCES = {"1f2f3f": (1, 2, 3), "1f2f3f4f": (1, 2, 3, 4), "1f2f3f4f5f": (1, 2, 3, 4, 5)}
 
+FEW_UPDATES: dict[str, Any] = {
+    "agent.actor_learning_rate": 1e-3,
+    "agent.critic_learning_rate": 1e-3,
+    "agent.temperature_learning_rate": 3e-3,
+}
+"""Larger steps for runs of ten or twenty thousand updates, where the paper has 2.5 million."""
 POINT_DEFAULTS: dict[str, Any] = {
     "env.num_envs": 128,
     "network.depth": 8,
@@ -75,10 +81,7 @@ POINT_DEFAULTS: dict[str, Any] = {
     "agent.discount": 0.95,
     # Hindsight goals lie a few steps ahead; the commanded ones lie behind walls, where another pair's may.
     "agent.random_goals": 0.5,
-    # Sixteen thousand updates, where the paper has 2.5 million: larger steps.
-    "agent.actor_learning_rate": 1e-3,
-    "agent.critic_learning_rate": 1e-3,
-    "agent.temperature_learning_rate": 3e-3,
+    **FEW_UPDATES,
     "train.batch_size": 256,
     "train.unroll_length": 50,
     "train.prefill_steps": 200,
@@ -106,6 +109,23 @@ ANT_DEFAULTS: dict[str, Any] = {
     # The goal lies farther than the ant has ever been for the first half million steps.
     "agent.random_goals": 0.5,
 }
+GYMNASIUM_DEFAULTS: dict[str, Any] = {
+    "env.num_envs": 16,
+    "network.depth": 4,
+    "network.width": 128,
+    # Episodes are short, and goals small beside a step.
+    "agent.discount": 0.9,
+    "agent.random_goals": 0.5,
+    **FEW_UPDATES,
+    "train.batch_size": 256,
+    "train.unroll_length": 50,
+    "train.prefill_steps": 200,
+    "train.updates_per_env_steps": "1:4",
+    "train.total_env_steps": 40_000,
+    "evaluation.num_evals": 10,
+    "evaluation.num_envs": 32,
+}
+"""For environments that are not known beforehand: what suits Gymnasium-Robotics' FetchReach."""
 
 QUICKSTART = "point_l_maze"
 """What `deepcrl train` trains when no environment is named."""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.config import Config, ConfigError
+from deepcrl.program import make_envs
 from deepcrl.report import details, sections
 from deepcrl.report.html import Markup, page, tag
 from deepcrl.report.look import Look, look
 from deepcrl.report.record import Record, read
-from deepcrl.train import make_envs
 
 FILE = "report.html"
 

@@ -1,0 +1,144 @@
+"""What a run is made of: its state, its keys and its compiled pieces, from a configuration. Compiles nothing itself.
+
+Every random number comes from the seed and a counter, so the state saved in a checkpoint needs no generator, and a
+resumed run continues to the same numbers.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from deepcrl import algorithms
+from deepcrl.algorithms import Algorithm
+from deepcrl.algorithms.base import Agent
+from deepcrl.collect import Collect, make_collect
+from deepcrl.config import Config, ConfigError
+from deepcrl.envs import registry
+from deepcrl.envs.protocol import Env, EnvSpec, EnvState
+from deepcrl.evaluate import Evaluate, make_evaluate
+from deepcrl.plan import Plan, plan
+from deepcrl.replay import buffer
+from deepcrl.types import Metrics
+
+# What a key is for; the seed, the purpose and a counter make every key of a run.
+INIT, RESET, COLLECT, LEARN, EVALUATE = range(5)
+
+
+class TrainState(NamedTuple):
+    """Everything that changes during a run, and nothing else: this is what a checkpoint holds."""
+
+    agent: Agent
+    env: EnvState
+    replay: buffer.Replay
+    sums: Metrics
+    """Training metrics, summed over the collections since the last evaluation."""
+    behind: Agent | None
+    """The agent that does the next collection when collections and updates overlap; None: it is `agent`."""
+
+
+class Program(NamedTuple):
+    """The compiled pieces of one run."""
+
+    config: Config
+    plan: Plan
+    algorithm: Algorithm
+    env: Env
+    collect: Collect
+    learn: Callable[[Agent, buffer.Replay, PRNGKeyArray, Metrics], tuple[Agent, Metrics]]
+    evaluate: Evaluate
+
+
+def build(config: Config) -> Program:
+    """Check the configuration and make the functions of its run; compiles nothing. Raises ConfigError."""
+    the_plan = plan(config)
+    env, eval_env = make_envs(config)
+    if config.train.overlap and env.on_device:
+        raise ConfigError(
+            f"train.overlap = True needs a host engine, such as mujoco; {config.env.name} runs on the device, "
+            "where nothing is left to overlap"
+        )
+    algorithm = algorithms.build(config, env.spec)
+    return Program(
+        config=config,
+        plan=the_plan,
+        algorithm=algorithm,
+        env=env,
+        collect=make_collect(env, algorithm, config.agent.explore, config.train.unroll_length),
+        learn=make_learn(algorithm, the_plan.updates_per_collection, config.train.batch_size),
+        evaluate=make_evaluate(eval_env, algorithm, config.evaluation.mode, config.evaluation.num_envs),
+    )
+
+
+def make_envs(config: Config) -> tuple[Env, Env]:
+    """Training and evaluation environment. Raises ConfigError when they do not fit together."""
+    name = config.evaluation.env or config.env.name
+    registry.lookup(name, "evaluation.env")
+    options = {"engine": config.env.engine, "episode_length": config.env.episode_length}
+    env = registry.make_env(config.env.name, auto_reset=config.env.auto_reset, **options)
+    eval_env = registry.make_env(name, **options)
+    if eval_env.spec != env.spec:
+        raise ConfigError(f"evaluation.env = {name!r} differs from {config.env.name} in sizes or rules")
+    return env, eval_env
+
+
+def init_state(program: Program) -> TrainState:
+    """The state before the first collection; decided by the seed."""
+    config, env, algorithm = program.config, program.env, program.algorithm
+    agent = jax.jit(algorithm.init)(run_key(config.seed, INIT, 0))
+    replay = buffer.init(
+        buffer.column_sizes(algorithm.columns, transition_sizes(env.spec)),
+        config.train.replay_capacity,
+        config.env.num_envs,
+    )
+    batch_keys = jax.eval_shape(program.learn, agent, replay, run_key(0, LEARN, 0), None)[1]
+    sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), batch_keys)
+    env_state = env.reset(run_key(config.seed, RESET, 0), config.env.num_envs)
+    return TrainState(agent, env_state, replay, sums, to_host(agent) if config.train.overlap else None)
+
+
+def to_host(agent: Agent) -> Agent:
+    """A copy on the CPU: a GPU does one program after the other, so actions for a collection that overlaps with
+    updates would wait for them there. On the CPU it saves the agent from being donated to the updates."""
+    return jax.tree.map(jnp.copy, jax.device_put(agent, jax.devices("cpu")[0]))
+
+
+def transition_sizes(spec: EnvSpec) -> dict[str, int]:
+    """Size of the fields of a Transition that a replay can store; flags are stored as 0 and 1."""
+    return {
+        "state": spec.state_size,
+        "action": spec.action_size,
+        "goal": spec.goal_size,
+        "next_state": spec.state_size,
+        "terminated": 1,
+    }
+
+
+def run_key(seed: int, purpose: int, counter: int) -> PRNGKeyArray:
+    """The key for one purpose at one count."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), counter)
+
+
+def make_learn(algorithm: Algorithm, updates: int, batch_size: int) -> Any:
+    """A function (agent, replay, key, sums) to (agent, sums) that does exactly `updates` updates, compiled once.
+
+    Indices of all pairs are drawn together; each update gathers its own rows. The metrics of the updates, averaged,
+    and the diagnostics of the last batch are added to `sums` (None: returned alone). `agent` and `sums` are donated.
+    """
+
+    def learn(agent: Agent, replay: buffer.Replay, key: PRNGKeyArray, sums: Metrics | None) -> tuple[Agent, Metrics]:
+        draw_key, update_key = jax.random.split(key)
+        indices = algorithm.draw(draw_key, replay, (updates, batch_size))
+
+        def body(agent: Agent, inputs: tuple[Any, PRNGKeyArray]) -> tuple[Agent, Metrics]:
+            batch_indices, batch_key = inputs
+            return algorithm.update(agent, algorithm.relabel(replay, batch_indices), batch_key)
+
+        agent, metrics = jax.lax.scan(body, agent, (indices, jax.random.split(update_key, updates)))
+        last_batch = algorithm.relabel(replay, jax.tree.map(lambda leaf: leaf[-1], indices))
+        found = {name: jnp.mean(values) for name, values in metrics.items()} | algorithm.diagnose(agent, last_batch)
+        return agent, found if sums is None else jax.tree.map(jnp.add, sums, found)
+
+    return jax.jit(learn, donate_argnums=(0, 3))
