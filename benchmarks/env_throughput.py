@@ -2,25 +2,26 @@
 
     python benchmarks/env_throughput.py                                  # native MuJoCo, one row per body and task
     python benchmarks/env_throughput.py --envs ant --engines mujoco mjx spring --num-envs 64
-    python benchmarks/env_throughput.py --envs arm_push_easy --old-stack old/bin/python
+    python benchmarks/env_throughput.py --envs ant ant_big_maze --jaxgcrl old-stack/
 
 A whole step is the action map, the physics, observation, success, episode end and automatic reset. The bare rate is
 `mujoco.rollout`'s, for the same model, threads, environments, substeps and actions, from the same states; the two are
-timed in turns, and the best of each counts. `--old-stack` names a Python that can import JaxGCRL 0.2.8 (`pip install
---no-deps jaxgcrl==0.2.8` beside jax 0.4.25, brax 0.12.1, mujoco and mujoco-mjx 3.2.7): its environment of the same name
-is stepped by a process of its own right after ours.
+timed in turns, and the best of each counts. It resets nothing: fallen bodies go on lying there, touching more.
+With `--jaxgcrl FOLDER`, JaxGCRL's environment of the same name, on the engine that it chose for it, is stepped by a
+process of its own right after ours; it is installed into that folder when it is not there.
 """
 
 import argparse
 import json
-import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
 import mujoco.rollout
 import numpy as np
 
+import jaxgcrl_stack
 from deepcrl.envs import vector
 from deepcrl.envs.mujoco_engine import usable_cores
 from deepcrl.envs.protocol import Env
@@ -28,36 +29,17 @@ from deepcrl.envs.registry import lookup, make_env
 
 ENVS = (
     "ant", "ant_u_maze", "ant_u4_maze", "ant_u5_maze", "ant_big_maze", "ant_hardest_maze", "ant_ball", "ant_push",
-    "humanoid", "humanoid_u_maze", "humanoid_big_maze", "arm_reach", "arm_grasp", "arm_push_easy", "arm_push_hard",
+    "humanoid", "humanoid_short_step", "humanoid_u_maze", "humanoid_big_maze", "arm_reach", "arm_grasp", "arm_push_easy", "arm_push_hard",
     "arm_binpick_easy", "arm_binpick_hard", "arm_binpick_easy_EEF", "reacher", "cheetah", "pusher_easy", "pusher2",
     "simple_u_maze",
 )  # fmt: skip
+JAXGCRL_NAMES = {"humanoid_short_step": "humanoid"}
+"""What JaxGCRL calls it, where it has another name: its humanoid takes the short time step."""
 STEPS = 40
 """Env steps per timing."""
-REPEATS = 3
+REPEATS = 5
 WARM_UP = 60
 """Random env steps before the first timing, so that bodies have fallen and touch what they will."""
-
-OLD_STACK = """
-import json, sys, time
-import jax
-from jaxgcrl.utils.env import create_env
-name, num_envs, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-from brax.envs.wrappers.training import wrap
-env = wrap(create_env(name), episode_length=1000, action_repeat=1)
-state = jax.jit(env.reset)(jax.random.split(jax.random.key(0), num_envs))
-actions = jax.random.uniform(jax.random.key(1), (steps, num_envs, env.action_size), minval=-1.0)
-unroll = jax.jit(lambda s: jax.lax.scan(lambda s, a: (env.step(s, a), None), s, actions)[0])
-started = time.perf_counter()
-state = jax.block_until_ready(unroll(state))
-compiled = time.perf_counter() - started
-seconds = []
-while len(seconds) < 3 and sum(seconds) < 60:
-    started = time.perf_counter()
-    state = jax.block_until_ready(unroll(state))
-    seconds.append(time.perf_counter() - started)
-print(json.dumps({"rate": steps * num_envs / min(seconds), "compile_s": compiled}))
-"""
 
 
 def main() -> None:
@@ -65,8 +47,8 @@ def main() -> None:
     parser.add_argument("--envs", nargs="+", default=ENVS)
     parser.add_argument("--engines", nargs="+", default=["mujoco"])
     parser.add_argument("--num-envs", nargs="+", type=int, default=[64, 512])
-    parser.add_argument("--old-stack", help="a Python with JaxGCRL; its environments are timed too")
-    parser.add_argument("--old-steps", type=int, default=4)
+    parser.add_argument("--jaxgcrl", type=Path, metavar="FOLDER", help="time its environments too; installed there")
+    parser.add_argument("--jaxgcrl-steps", type=int, default=20)
     args = parser.parse_args()
     for name in args.envs:
         for engine in (e for e in args.engines if e in lookup(name).engines):
@@ -76,9 +58,9 @@ def main() -> None:
                     row |= native_rates(name, num_envs)
                 else:
                     row["env_steps_per_s"] = device_rate(make_env(name, engine=engine), num_envs)
-                if args.old_stack:
-                    row |= old_rate(args.old_stack, name, num_envs, args.old_steps)
-                    row["times_the_old_stack"] = row["env_steps_per_s"] / row["old_stack_per_s"]
+                if args.jaxgcrl:
+                    peer = jaxgcrl_stack.rate(args.jaxgcrl, JAXGCRL_NAMES.get(name, name), num_envs, args.jaxgcrl_steps)
+                    row |= {"jaxgcrl_per_s": peer["rate"], "times_jaxgcrl": row["env_steps_per_s"] / peer["rate"]}
                 print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
 
 
@@ -128,13 +110,6 @@ def device_rate(env: Env, num_envs: int) -> float:
         state = jax.block_until_ready(unroll(state))
         seconds.append(time.perf_counter() - started)
     return steps * num_envs / min(seconds)
-
-
-def old_rate(python: str, name: str, num_envs: int, steps: int) -> dict[str, float]:
-    """JaxGCRL's rate, in its own process; raises CalledProcessError with its message when it cannot run."""
-    command = [python, "-c", OLD_STACK, name, str(num_envs), str(steps)]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-    return {"old_stack_per_s": found["rate"], "old_stack_compile_s": found["compile_s"]}
 
 
 if __name__ == "__main__":

@@ -78,6 +78,8 @@ class _Stepper:
         self._model, self._substeps, self._threads = model, substeps, threads
         self._signature = int(signature | parts.mjSTATE_CTRL)
         self._sizes = {"time": 1, "qpos": model.nq, "qvel": model.nv, "qacc_warmstart": model.nv, "ctrl": model.nu}
+        stops = np.cumsum(list(self._sizes.values())).tolist()
+        self._places = {name: slice(stop - size, stop) for (name, size), stop in zip(self._sizes.items(), stops)}
         self._limit = mujoco.mjMAXVAL
         self._mj_set, self._mj_step, self._mj_get = mujoco.mj_setState, mujoco.mj_step, mujoco.mj_getState
         self._mj_forward = mujoco.mj_forward
@@ -104,10 +106,9 @@ class _Stepper:
         if "sensordata" in physics:
             physics["sensordata"] = np.array(physics["sensordata"])
         table = self._run(physics, control, active, self._advance)
-        table[~(np.abs(table) <= self._limit).all(axis=1)] = np.nan
-        stops = np.cumsum(list(self._sizes.values()))
-        after = dict(zip(self._sizes, np.split(table, stops[:-1], axis=1)))
-        return {name: np.ascontiguousarray(after.get(name, value)) for name, value in physics.items()}
+        if not np.abs(table).max(initial=0.0) <= self._limit:
+            table[~(np.abs(table) <= self._limit).all(axis=1)] = np.nan
+        return physics | {name: table[:, place].copy() for name, place in self._places.items() if name in physics}
 
     def _run(self, physics: Physics, control: Any, active: Bool[Array, "N"] | None, work: "_Work"):
         """Let `work` do the active rows of (state table, sensors), both in place; returns the table."""
@@ -118,13 +119,11 @@ class _Stepper:
         chosen = range(num_envs) if active is None else np.flatnonzero(active).tolist()
         # Threads draw rows one by one: contacts make some rows far slower.
         queue = iter(chosen)
-        workers = min(self._threads, len(chosen))
-        if workers == 1:
-            work(table, sensors, queue)
-        else:
-            pool = _pool(self._threads)
-            for task in [pool.submit(work, table, sensors, queue) for _ in range(workers)]:
-                task.result()
+        helpers = min(self._threads, len(chosen)) - 1
+        tasks = [_pool(self._threads - 1).submit(work, table, sensors, queue) for _ in range(helpers)]
+        work(table, sensors, queue)
+        for task in tasks:
+            task.result()
         return table
 
     def _advance(

@@ -15,6 +15,8 @@ from jaxtyping import Array
 from deepcrl.config import AutoReset, ConfigError
 from deepcrl.envs.protocol import Engine, Env, EnvState, Options, Physics, Task
 
+READ_BY_TASKS = ("qpos", "qvel", "sensordata")
+"""Of an engine's physics; the rest is its own."""
 Resets = AutoReset | Literal["never"]
 """What follows the end of an episode; after "never" it is the caller's to reset."""
 
@@ -165,7 +167,11 @@ def _device_functions(task: Task, engine: Engine, auto_reset: Resets):
 def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
     """Host environments keep physics in numpy at the simulator's precision; the rest is computed on the CPU backend."""
     cpu = jax.devices("cpu")[0]
-    judge = jax.jit(lambda before, physics: _judge(task, before, physics)._replace(physics={}))
+    # An array that goes in or out of a jitted call costs microseconds, of which a step of a small robot has few.
+    passed_by = {"physics": {}, "state": None, "key": None}
+    of_last_step = ("achieved_goal", "next_state", "success", "grades", "distance", "terminated", "truncated")
+    not_judged_by = {"physics": {}, "key": None, **dict.fromkeys(of_last_step)}
+    judge = jax.jit(lambda before, physics: _judge(task, before, physics)._replace(**passed_by))
     control_of = jax.jit(lambda action, physics: jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0), physics))
     draw = jax.jit(lambda key, episode: _draw_starts(task, key, episode, auto_reset))
     restart = jax.jit(lambda after, starts, goals: _restart(task, after, starts, goals))
@@ -173,7 +179,7 @@ def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
     begin = jax.jit(lambda key, physics, goal: _begin(task, key, physics, goal)._replace(physics={}))
 
     def single(physics: Physics) -> Physics:
-        return {name: np.asarray(value, np.float32) for name, value in physics.items()}
+        return {name: np.asarray(value, np.float32) for name, value in physics.items() if name in READ_BY_TASKS}
 
     def on_host(tree: Any) -> Any:
         return jax.tree.map(np.asarray, tree)
@@ -189,13 +195,14 @@ def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
         with jax.default_device(cpu):
             control = np.asarray(control_of(np.asarray(action), single(state.physics)))
             physics = engine.step(state.physics, control, active)
-            after = on_host(judge(state._replace(physics={}), single(physics)))
+            after = on_host(judge(state._replace(**not_judged_by), single(physics)))
+            after = after._replace(state=after.next_state, key=state.key)
             done = after.terminated | after.truncated
             if auto_reset != "never" and done.any():
                 starts, goals = on_host(draw(after.key, after.episode_id))
                 starts = engine.start(starts, done)
                 physics = select(done, starts, physics, np)
-                after = on_host(restart(after, single(starts), goals))
+                after = on_host(restart(after._replace(physics={}), single(starts), goals))
         return after._replace(physics=physics)
 
     return reset, step
