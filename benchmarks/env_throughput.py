@@ -29,9 +29,9 @@ from deepcrl.envs.registry import lookup, make_env
 
 ENVS = (
     "ant", "ant_u_maze", "ant_u4_maze", "ant_u5_maze", "ant_big_maze", "ant_hardest_maze", "ant_ball", "ant_push",
-    "humanoid", "humanoid_short_step", "humanoid_u_maze", "humanoid_big_maze", "arm_reach", "arm_grasp", "arm_push_easy", "arm_push_hard",
-    "arm_binpick_easy", "arm_binpick_hard", "arm_binpick_easy_EEF", "reacher", "cheetah", "pusher_easy", "pusher2",
-    "simple_u_maze",
+    "humanoid", "humanoid_short_step", "humanoid_u_maze", "humanoid_big_maze", "arm_reach", "arm_grasp",
+    "arm_push_easy", "arm_push_hard", "arm_binpick_easy", "arm_binpick_hard", "arm_binpick_easy_EEF", "reacher",
+    "cheetah", "pusher_easy", "pusher2", "simple_u_maze",
 )  # fmt: skip
 JAXGCRL_NAMES = {"humanoid_short_step": "humanoid"}
 """What JaxGCRL calls it, where it has another name: its humanoid takes the short time step."""
