@@ -64,8 +64,10 @@ def rate(folder: Path, env: str, num_envs: int, steps: int) -> dict[str, float]:
 
     Raises RuntimeError with the process's last words.
     """
-    command = [str(install(folder)), "-c", PROGRAM, env, str(num_envs), str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [str(install(folder).absolute()), "-c", PROGRAM, env, str(num_envs), str(steps)]
+    # It looks for some of its files from the working directory.
+    package = next(folder.glob("lib/*/site-packages/jaxgcrl"))
+    done = subprocess.run(command, capture_output=True, text=True, cwd=package)
     if done.returncode:
         raise RuntimeError(f"JaxGCRL on {env}: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
