@@ -96,18 +96,20 @@ def config_flags() -> list[Flag]:
 def parse_train(args: list[str]) -> tuple[Config, Path]:
     """The configuration and run folder that `deepcrl train ARGS` asks for. Raises ConfigError."""
     from deepcrl.envs.registry import QUICKSTART
-    from deepcrl.presets import preset
+    from deepcrl.presets import Scale, preset
 
-    env = _early_env(args) or QUICKSTART
-    defaults = preset(env)
+    env, scale = _early(args, "env") or QUICKSTART, typing.cast(Scale, _early(args, "scale") or "laptop")
+    defaults = preset(env, scale)
     flags = config_flags()
     fields = [
         (flag.name, Annotated[flag.hint, tyro.conf.arg(help=flag.doc)], _lookup(defaults, flag.path)) for flag in flags
     ]
+    scale_help = "Whose settings the defaults are: of a run on two cores, or of the paper's."
+    fields.append(("scale", Annotated[Scale, tyro.conf.arg(help=scale_help)], scale))
     out_help = "Run folder; must not exist. The default is a new one under runs/."
     fields.append(("out", Annotated[Path | None, tyro.conf.arg(help=out_help)], None))
     options = dataclasses.make_dataclass("TrainOptions", fields, frozen=True)
-    description = f"Train an agent. The defaults shown are those of {env}; --env changes them."
+    description = f"Train an agent. The defaults shown are those of {env}; --env and --scale change them."
     parsed = _parse(options, "deepcrl train", args, description=description)
     config = override(defaults, {flag.path: getattr(parsed, flag.name) for flag in flags})
     return config, typing.cast(Any, parsed).out or _new_folder(config)
@@ -297,12 +299,12 @@ def _one_line(box: str, prog: str) -> str:
     return f"{' '.join(complaint).rstrip('.')}; " + (f"use {', '.join(flags)}" if flags else f"see {prog} --help")
 
 
-def _early_env(args: list[str]) -> str | None:
-    """The value of --env, needed before the other flags' defaults are known."""
+def _early(args: list[str], flag: str) -> str | None:
+    """The value of a flag that is needed before the other flags' defaults are known."""
     for i, arg in enumerate(args):
-        if arg == "--env" and i + 1 < len(args):
+        if arg == f"--{flag}" and i + 1 < len(args):
             return args[i + 1]
-        if arg.startswith("--env="):
+        if arg.startswith(f"--{flag}="):
             return arg.partition("=")[2]
     return None
 

@@ -1,11 +1,39 @@
 """Ready-made configurations: the registry's settings for an environment on top of the paper's defaults."""
 
+from typing import Literal, get_args
+
 from deepcrl.algorithms import DEFAULT_ALGORITHM
-from deepcrl.config import AgentConfig, Config, EnvConfig, override
+from deepcrl.config import AgentConfig, Config, ConfigError, EnvConfig, override
 from deepcrl.envs import registry
 
+Scale = Literal["laptop", "paper"]
+PAPER_ENGINES = ("spring", "mjx")
+"""What the paper's environments ran on: springs where they could, else MJX."""
 
-def preset(env: str = registry.QUICKSTART) -> Config:
-    """The settings that suit an environment. Raises ConfigError, with near matches, for an unknown one."""
-    defaults = registry.lookup(env).defaults
-    return override(Config(env=EnvConfig(env), agent=AgentConfig(DEFAULT_ALGORITHM)), defaults)
+
+def preset(env: str = registry.QUICKSTART, scale: Scale = "laptop") -> Config:
+    """Settings for an environment.
+
+    Args:
+        env: its name.
+        scale: "laptop" takes the settings of its row in the table, meant for an hour or so on two cores; "paper" those
+            of the paper's runs: 100 million env steps in 512 environments, its engine, its automatic resets, which
+            repeat each slot's first start and goal, and its distribution of future goals.
+
+    Raises:
+        ConfigError: for an unknown environment, with near matches, or scale.
+    """
+    row, config = registry.lookup(env), Config(env=EnvConfig(env), agent=AgentConfig(DEFAULT_ALGORITHM))
+    if scale == "laptop":
+        return override(config, row.defaults)
+    if scale != "paper":
+        raise ConfigError(f"scale = {scale!r} is not one of {', '.join(map(repr, get_args(Scale)))}")
+    return override(
+        config,
+        {
+            "env.engine": next((engine for engine in PAPER_ENGINES if engine in row.engines), "auto"),
+            "env.auto_reset": "cached",
+            "agent.goal_sampling": "window",
+            "evaluation.env": row.defaults.get("evaluation.env"),
+        },
+    )

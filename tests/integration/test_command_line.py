@@ -136,6 +136,17 @@ def test_defaults_of_a_bare_configuration_are_the_papers():
     assert (config.agent.discount, config.agent.logsumexp_penalty, config.network.block_size) == (0.99, 0.1, 4)
 
 
+def test_scale_paper_takes_the_papers_settings(tmp_path: Path, capsys: pytest.CaptureFixture):
+    args = ["--env", "ant_u_maze", "--scale", "paper", "--seed", "4", "--out", str(tmp_path)]
+    config, _ = cli.parse_train(args)
+    bare = Config(env=EnvConfig("ant_u_maze"), agent=AgentConfig(DEFAULT_ALGORITHM), seed=4)
+    changes = {"env.auto_reset": "cached", "env.engine": "spring", "agent.goal_sampling": "window"}
+    assert config == override(bare, {**changes, "evaluation.env": "ant_u_maze_eval"})
+    assert config.network.depth == 4 and cli.parse_train([*args, "--depth=64"])[0].network.depth == 64
+    assert cli.main(["train", "--scale", "huge"]) == 2
+    assert capsys.readouterr().err == "error: scale = 'huge' is not one of 'laptop', 'paper'\n"
+
+
 def test_list_prints_every_environment_and_algorithm(capsys: pytest.CaptureFixture):
     assert cli.main(["list"]) == 0
     table = capsys.readouterr().out
