@@ -51,7 +51,7 @@ def differences(name: str, starts: int, steps: list[int]) -> dict[str, object]:
     options = {key: np.asarray(state.physics[key], np.float32) for key in ("qpos", "qvel")} | {"goal": state.goal}
     states = {e: env.reset(jax.random.key(1), starts, options) for e, env in envs.items()}
     advance = {"mujoco": envs["mujoco"].step, "mjx": jax.jit(envs["mjx"].step)}
-    found: dict[str, object] = {"contacts": contacts(entry.model(), options["qpos"])}
+    found: dict[str, object] = {"contacts": contacts(entry.model(), state.physics["qpos"])}
     for step in range(1, max(steps) + 1):
         action = rng.uniform(-1, 1, (starts, size)).astype(np.float32)
         states = {e: advance[e](state, action) for e, state in states.items()}
