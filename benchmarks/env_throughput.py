@@ -59,7 +59,7 @@ def main() -> None:
                 else:
                     row["env_steps_per_s"] = device_rate(make_env(name, engine=engine), num_envs)
                 if args.jaxgcrl:
-                    their_name = JAXGCRL_NAMES[name] if name in JAXGCRL_NAMES else name
+                    their_name = str(JAXGCRL_NAMES.get(name, name))
                     peer = jaxgcrl_stack.rate(args.jaxgcrl, their_name, num_envs, args.jaxgcrl_steps)
                     row |= {"jaxgcrl_per_s": peer["rate"], "times_jaxgcrl": row["env_steps_per_s"] / peer["rate"]}
                 print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
