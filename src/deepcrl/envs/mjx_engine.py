@@ -37,9 +37,9 @@ def mjx_engine(
     Args:
         model: what to simulate.
         substeps: simulator steps per control step.
-        implementation: "jax", or "warp" for MuJoCo Warp, which needs the package warp-lang and is meant for NVIDIA GPUs;
-            None takes "warp" where it finds both, else "jax".
-        warp_contacts: contacts that Warp can hold at once, all environments together; it warns of more, and drops them.
+        implementation: "jax", or "warp" for MuJoCo Warp, which needs the package warp-lang and is meant for NVIDIA
+            GPUs; None takes "warp" where it finds both, else "jax".
+        warp_contacts: contacts that Warp can hold at once, all environments together; more are dropped, with a warning.
 
     Raises NotImplementedError, from MJX, for a model with features that it lacks.
     """
@@ -52,6 +52,8 @@ def mjx_engine(
         model.opt.iterations = max(model.opt.iterations, WARP_ITERATIONS)
         model.opt.ls_iterations = max(model.opt.ls_iterations, WARP_LINE_SEARCHES)
     device_model = mjx.put_model(model, impl=chosen)
+    if chosen == "warp":
+        device_model = device_model.tree_replace({"opt._impl.warn_overflow": _wanted_warnings()})
     blank = mjx.make_data(model, impl=chosen, **room)
     sensed = ("sensordata",) if model.nsensordata else ()
     kept = ("qpos", "qvel", "qacc_warmstart", *sensed)
@@ -76,6 +78,13 @@ def mjx_engine(
 def default_implementation() -> Implementation:
     """Warp on an NVIDIA GPU where warp-lang is installed, else JAX."""
     return "warp" if jax.default_backend() == "gpu" and importlib.util.find_spec("warp") else "jax"
+
+
+def _wanted_warnings() -> int:
+    """All of Warp's but that the solver used up its iterations: these models have few on purpose."""
+    from mujoco.mjx.third_party.mujoco_warp import OverflowType
+
+    return int(OverflowType.ALL & ~OverflowType.ITERATIONS)
 
 
 def _import_mjx():
