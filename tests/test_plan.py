@@ -222,6 +222,14 @@ def test_settings_that_the_algorithm_cannot_run_with_are_refused_by_name(path, v
     crl.check(override(SMALL, {path: legal}))
 
 
+@pytest.mark.parametrize("energy", ["mrn", "iqe"])
+def test_quasimetrics_refuse_embeddings_that_do_not_split(energy):
+    with pytest.raises(ConfigError, match=rf"^network.representation_size = 40 must be a multiple of 16 .*'{energy}'"):
+        crl.check(override(SMALL, {"agent.energy": energy, "network.representation_size": 40}))
+    crl.check(override(SMALL, {"agent.energy": energy, "network.representation_size": 48}))
+    crl.check(override(SMALL, {"network.representation_size": 40}))
+
+
 def test_nearest_multiples():
     assert nearest_multiples(1007, 100) == "1,000 and 1,100"
     assert nearest_multiples(7, 100) == "100"

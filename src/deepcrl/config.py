@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 AutoReset = Literal["fresh", "cached"]
-EnergyName = Literal["norm", "l2", "l1", "dot", "cosine"]
+EnergyName = Literal["norm", "l2", "l1", "dot", "cosine", "mrn", "iqe"]
 LossName = Literal["forward", "backward", "symmetric", "binary", "flat"]
 GoalSampling = Literal["trajectory", "window", "absorbing"]
 Remat = Literal["none", "dots", "block"]
@@ -83,7 +83,8 @@ class AgentConfig:
     algorithm: str
     """Learning algorithm; `deepcrl list algorithms` prints them all."""
     energy: EnergyName = "norm"
-    """Similarity of two embeddings; "norm" is the paper's negative L2 distance."""
+    """Similarity of two embeddings; "norm" is the paper's negative L2 distance; "mrn" and "iqe" are
+    quasimetrics, for which the way there may be longer than the way back."""
     loss: LossName = "forward"
     """Contrastive loss; "forward" is the paper's InfoNCE over goals."""
     logsumexp_penalty: float = 0.1

@@ -219,14 +219,19 @@ def test_the_configured_loss_carries_its_penalty(name):
 @pytest.fixture(scope="module")
 def agent() -> crl.CRLAgent:
     """An agent with random parameters: actions and values that differ from row to row."""
-    shapes = jax.eval_shape(build(CONFIG, SPEC).init, jax.random.key(0))
+    return random_agent(CONFIG)
+
+
+def random_agent(config):
+    shapes = jax.eval_shape(build(config, SPEC).init, jax.random.key(0))
     rng = np.random.default_rng(3)
     return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0.0, 0.5, leaf.shape), leaf.dtype), shapes)
 
 
 @pytest.mark.parametrize("name", list(contrastive.ENERGIES))
-def test_the_configured_energy_gives_the_values_and_the_diagnostics(agent, name):
-    algorithm = build(override(CONFIG, {"agent.energy": name}), SPEC)
+def test_the_configured_energy_gives_the_values_and_the_diagnostics(name):
+    config = override(CONFIG, {"agent.energy": name, "network.representation_size": 16})
+    agent, algorithm = random_agent(config), build(config, SPEC)
     rows = batch(4)
 
     def look(agent):

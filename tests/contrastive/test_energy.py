@@ -1,24 +1,24 @@
-"""The five energies against loops in float64: values, gradients, zero distances, precision far from the origin."""
+"""The energies against loops in float64: values, gradients, zero distances, precision far from the origin."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepcrl.contrastive.energy import ENERGIES, safe_sqrt, squared_distances
+from deepcrl.contrastive.energy import ENERGIES, QUASIMETRICS, safe_sqrt, squared_distances
 from reference import contrastive
 from reference.numeric import assert_close, central_differences, to64
 
 NAMES = list(contrastive.ENERGIES)
 
 
-def embeddings(rows: int = 4, others: int = 3, size: int = 5) -> tuple[np.ndarray, np.ndarray]:
+def embeddings(rows: int = 4, others: int = 3, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     draw = lambda n: rng.normal(size=(n, size)).astype(np.float32)  # noqa: E731
     return draw(rows), draw(others) + np.float32(0.5)
 
 
-def test_the_table_holds_the_five_energies():
+def test_the_table_holds_them_all():
     assert sorted(ENERGIES) == sorted(NAMES)
 
 
@@ -35,7 +35,7 @@ def test_paired_matches_loops_and_the_diagonal_of_pairwise(name):
     found = ENERGIES[name].paired(jnp.asarray(x), jnp.asarray(y))
     assert_close(found, contrastive.paired(name, to64(x), to64(y)), rtol=1e-5, atol=1e-5)
     assert_close(jnp.diagonal(ENERGIES[name].pairwise(jnp.asarray(x), jnp.asarray(y))), found, rtol=1e-5, atol=1e-5)
-    leading = ENERGIES[name].paired(jnp.asarray(x.reshape(2, 2, 5)), jnp.asarray(y.reshape(2, 2, 5)))
+    leading = ENERGIES[name].paired(jnp.asarray(x.reshape(2, 2, -1)), jnp.asarray(y.reshape(2, 2, -1)))
     assert_close(leading, to64(found).reshape(2, 2))
 
 
@@ -53,8 +53,8 @@ def test_gradients_match_finite_differences(name, form):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_energies_and_gradients_are_finite_at_zero_distance_and_for_zero_vectors(name):
-    same = jnp.asarray([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0]])
-    at_zero = {"norm": [0.0, 0.0], "l2": [0.0, 0.0], "l1": [0.0, 0.0], "dot": [5.25, 0.0], "cosine": [1.0, 0.0]}[name]
+    same = jnp.zeros((2, 32)).at[0, :3].set(jnp.asarray([1.0, -2.0, 0.5]))
+    at_zero = {"dot": [5.25, 0.0], "cosine": [1.0, 0.0]}.get(name, [0.0, 0.0])
     energy = ENERGIES[name]
 
     def values(x, y):
@@ -117,3 +117,26 @@ def test_squared_distances_are_never_negative():
     distances = to64(squared_distances(x, x))
     assert distances.min() >= 0.0
     assert np.diagonal(distances).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", QUASIMETRICS)
+def test_quasimetrics_have_no_shorter_detour_and_are_zero_only_at_home(name):
+    """Also where whole halves of the embeddings agree or are ordered, which random ones never are."""
+    rng = np.random.default_rng(5)
+    points = rng.normal(size=(40, 32)).astype(np.float32).round(1)
+    points[20:30] = points[:10] + np.abs(rng.normal(size=(10, 32))).round(1)
+    distance = -to64(ENERGIES[name].pairwise(jnp.asarray(points), jnp.asarray(points)))
+    assert_close(np.diagonal(distance), np.zeros(40), atol=1e-6)
+    assert distance.min() > -1e-6
+    detours = distance[:, :, None] + distance[None, :, :]  # from i by j to k
+    assert (detours.min(axis=1) - distance).min() > -1e-5
+    # The way up is not the way down.
+    up, down = np.diagonal(distance[:10, 20:30]), np.diagonal(distance[20:30, :10])
+    assert np.abs(up - down).min() > 0.1
+
+
+def test_the_intervals_of_iqe_count_once_where_they_overlap():
+    """One component of four intervals, [0, 2], [1, 3], [5, 6] and an empty one, cover 4; the other seven nothing."""
+    x = jnp.zeros((1, 32)).at[0, :4].set(jnp.asarray([5.0, 0.0, 1.0, 9.0]))
+    y = jnp.zeros((1, 32)).at[0, :4].set(jnp.asarray([6.0, 2.0, 3.0, 7.0]))
+    assert_close(ENERGIES["iqe"].paired(x, y), np.array([-(4.0 / 8 + 4.0) / 2]))

@@ -1,5 +1,6 @@
 """Energies, losses and penalties of fact sheet 1.2 and 1.3, with explicit loops, in float64."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -32,12 +33,38 @@ def cosine_energy(x: np.ndarray, y: np.ndarray) -> float:
     return dot_energy(x, y) / (size_x * size_y)
 
 
+def mrn_energy(x: np.ndarray, y: np.ndarray) -> float:
+    """Minus the mean over 8 components: the largest positive x_k - y_k of the first half, plus the second half's L2."""
+    size, total = len(x) // 8, 0.0
+    for start in range(0, len(x), size):
+        middle, end = start + size // 2, start + size
+        total += max(max(x[k] - y[k], 0.0) for k in range(start, middle))
+        total += math.sqrt(sum((x[k] - y[k]) ** 2 for k in range(middle, end)))
+    return -total / 8
+
+
+def iqe_energy(x: np.ndarray, y: np.ndarray) -> float:
+    """Minus half the mean and half the maximum, over 8 components, of the length of a union of intervals.
+
+    The length is summed over the pieces between neighbouring ends: a piece counts if some interval covers it.
+    """
+    size, lengths = len(x) // 8, []
+    for start in range(0, len(x), size):
+        intervals = [(x[k], max(x[k], y[k])) for k in range(start, start + size)]
+        ends = sorted(end for interval in intervals for end in interval)
+        pieces = itertools.pairwise(ends)
+        lengths.append(sum(b - a for a, b in pieces if any(low <= a and b <= high for low, high in intervals)))
+    return -(sum(lengths) / len(lengths) + max(lengths)) / 2
+
+
 ENERGIES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "norm": norm_energy,
     "l2": l2_energy,
     "l1": l1_energy,
     "dot": dot_energy,
     "cosine": cosine_energy,
+    "mrn": mrn_energy,
+    "iqe": iqe_energy,
 }
 
 

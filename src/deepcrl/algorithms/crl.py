@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from deepcrl.algorithms.base import Algorithm, Probes
 from deepcrl.config import AgentConfig, Config, ConfigError
 from deepcrl.contrastive.diagnostics import logit_diagnostics, representation_diagnostics
-from deepcrl.contrastive.energy import ENERGIES
+from deepcrl.contrastive.energy import COMPONENTS, ENERGIES, QUASIMETRICS
 from deepcrl.contrastive.loss import LOSSES, PENALTY_AXES, logsumexp_penalty
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.nn import policy
@@ -61,6 +61,12 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"agent.end_aversion = {agent.end_aversion} needs agent.goal_sampling = 'absorbing', not "
             f"{agent.goal_sampling!r}"
+        )
+    size = config.network.representation_size
+    if agent.energy in QUASIMETRICS and size % (2 * COMPONENTS):
+        raise ConfigError(
+            f"network.representation_size = {size} must be a multiple of {2 * COMPONENTS} for agent.energy = "
+            f"{agent.energy!r}"
         )
     if agent.window_length < 2:
         raise ConfigError(f"agent.window_length = {agent.window_length} must be at least 2")

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 COSINE_EPS = 1e-6
+COMPONENTS = 8
+"""Parts K into which the quasimetrics split an embedding; its size must be a multiple of twice as many."""
 
 
 class Energy(NamedTuple):
@@ -41,6 +43,37 @@ def _normalise(x: Float[Array, "... R"]) -> Float[Array, "... R"]:
     return x / (safe_sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True)) + COSINE_EPS)
 
 
+def mrn(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "..."]:
+    """Quasimetric of a metric residual network: mean over components of an asymmetric part and a metric (spec 2.5).
+
+    Of each component, the first half gives max_k relu(x_k - y_k), the second half the L2 distance. Inputs broadcast.
+    """
+    difference = _components(x - y)
+    half = difference.shape[-1] // 2
+    asymmetric = jnp.max(jax.nn.relu(difference[..., :half]), axis=-1)
+    metric = safe_sqrt(jnp.sum(jnp.square(difference[..., half:]), axis=-1))
+    return jnp.mean(asymmetric + metric, axis=-1)
+
+
+def iqe(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "..."]:
+    """Interval quasimetric: half the mean and half the maximum over components (spec 2.5; its alpha stays 1/2).
+
+    A component's distance is the length of the union of the intervals [x_k, max(x_k, y_k)]. Inputs broadcast.
+    """
+    x, y = jnp.broadcast_arrays(_components(x), _components(y))
+    order = jnp.argsort(x, axis=-1)
+    low, high = (jnp.take_along_axis(ends, order, axis=-1) for ends in (x, jnp.maximum(x, y)))
+    # From left to right, an interval adds what lies beyond all that came before it.
+    covered = jax.lax.cummax(high, axis=high.ndim - 1)
+    before = jnp.concatenate([low[..., :1], covered[..., :-1]], axis=-1)
+    lengths = jnp.sum(jax.nn.relu(high - jnp.maximum(low, before)), axis=-1)
+    return 0.5 * jnp.mean(lengths, axis=-1) + 0.5 * jnp.max(lengths, axis=-1)
+
+
+def _components(x: Float[Array, "... R"]) -> Float[Array, "... K P"]:
+    return x.reshape(*x.shape[:-1], COMPONENTS, -1)
+
+
 def _l2_paired(x: Array, y: Array) -> Array:
     return -jnp.sum(jnp.square(x - y), axis=-1)
 
@@ -65,4 +98,14 @@ ENERGIES: dict[str, Energy] = {
         paired=lambda x, y: _dot_paired(_normalise(x), _normalise(y)),
         pairwise=lambda x, y: _normalise(x) @ _normalise(y).T,
     ),
+    "mrn": Energy(
+        paired=lambda x, y: -mrn(x, y),
+        pairwise=lambda x, y: -mrn(x[:, None, :], y[None, :, :]),
+    ),
+    "iqe": Energy(
+        paired=lambda x, y: -iqe(x, y),
+        pairwise=lambda x, y: -iqe(x[:, None, :], y[None, :, :]),
+    ),
 }
+QUASIMETRICS = ("mrn", "iqe")
+"""Energies that are distances with a direction: minus the length of the way from x to y."""
