@@ -64,6 +64,11 @@ class Task(NamedTuple):
     """The commanded goal after a step, for goals that move with an object; None: it stays."""
 
 
+def direct(action: Float[Array, "A"], physics: Physics) -> Float[Array, "A"]:
+    """The `control` of a task whose motors take the action as it is; the host then has nothing to compute."""
+    return action
+
+
 class Engine(NamedTuple):
     """What moves the physics by one control step."""
 

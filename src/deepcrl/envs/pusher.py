@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from deepcrl.envs.parts import BODY_RGBA, END_RGBA, OBJECT_RGBA, add_motor, add_surroundings
-from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
 
 if TYPE_CHECKING:
     import mujoco
@@ -152,7 +152,7 @@ def pusher_task(setup: Setup, episode_length: int | None) -> Task:
         scene=Scene(None, 1.0),
         reset=reset,
         observe=observe,
-        control=lambda action, physics: action,
+        control=direct,
         terminated=lambda physics: jnp.zeros((), bool),
         grades=None if count == 1 else _grade_each,
     )

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs.draws import draw_on_circle
 from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings
-from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
 
 if TYPE_CHECKING:
     import mujoco
@@ -61,7 +61,7 @@ def reacher_task(episode_length: int | None) -> Task:
         scene=Scene(None, GOAL_RADIUS),
         reset=reset,
         observe=_observe,
-        control=lambda action, physics: action,
+        control=direct,
         terminated=lambda physics: jnp.zeros((), bool),
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from deepcrl.config import AutoReset, ConfigError
-from deepcrl.envs.protocol import Engine, Env, EnvState, Options, Physics, Task
+from deepcrl.envs.protocol import Engine, Env, EnvState, Options, Physics, Task, direct
 
 READ_BY_TASKS = ("qpos", "qvel", "sensordata")
 """Of an engine's physics; the rest is its own."""
@@ -193,7 +193,10 @@ def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
 
     def step(state: EnvState, action: Array, active: Array | None = None) -> EnvState:
         with jax.default_device(cpu):
-            control = np.asarray(control_of(np.asarray(action), single(state.physics)))
+            if task.control is direct:
+                control = np.clip(action, -1.0, 1.0)
+            else:
+                control = np.asarray(control_of(np.asarray(action), single(state.physics)))
             physics = engine.step(state.physics, control, active)
             after = on_host(judge(state._replace(**not_judged_by), single(physics)))
             after = after._replace(state=after.next_state, key=state.key)
