@@ -44,7 +44,7 @@ def _normalise(x: Float[Array, "... R"]) -> Float[Array, "... R"]:
 
 
 def mrn(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "..."]:
-    """Quasimetric of a metric residual network: mean over components of an asymmetric part and a metric (spec 2.5).
+    """Metric residual network: mean over components of an asymmetric part and a metric (fact sheet 2.5).
 
     Of each component, the first half gives max_k relu(x_k - y_k), the second half the L2 distance. Inputs broadcast.
     """
@@ -56,7 +56,7 @@ def mrn(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "...
 
 
 def iqe(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "..."]:
-    """Interval quasimetric: half the mean and half the maximum over components (spec 2.5; its alpha stays 1/2).
+    """Interval quasimetric: half the mean and half the maximum over components (fact sheet 2.5; alpha stays 1/2).
 
     A component's distance is the length of the union of the intervals [x_k, max(x_k, y_k)]. Inputs broadcast.
     """

@@ -15,8 +15,6 @@ from jaxtyping import Array
 from deepcrl.config import AutoReset, ConfigError
 from deepcrl.envs.protocol import Engine, Env, EnvState, Options, Physics, Task, direct
 
-READ_BY_TASKS = ("qpos", "qvel", "sensordata")
-"""Of an engine's physics; the rest is its own."""
 Resets = AutoReset | Literal["never"]
 """What follows the end of an episode; after "never" it is the caller's to reset."""
 
@@ -179,7 +177,7 @@ def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
     begin = jax.jit(lambda key, physics, goal: _begin(task, key, physics, goal)._replace(physics={}))
 
     def single(physics: Physics) -> Physics:
-        return {name: np.asarray(value, np.float32) for name, value in physics.items() if name in READ_BY_TASKS}
+        return {name: np.asarray(value, np.float32) for name, value in physics.items()}
 
     def on_host(tree: Any) -> Any:
         return jax.tree.map(np.asarray, tree)
