@@ -19,7 +19,10 @@ EnergyName = Literal["norm", "l2", "l1", "dot", "cosine", "mrn", "iqe"]
 LossName = Literal["forward", "backward", "symmetric", "binary", "flat"]
 GoalSampling = Literal["trajectory", "window", "absorbing"]
 Remat = Literal["none", "dots", "block"]
-Activation = Literal["swish", "relu"]
+Backbone = Literal["residual", "preactivation", "plain"]
+Norm = Literal["layer", "rms", "hyper", "both", "none"]
+Activation = Literal["swish", "relu", "gelu"]
+BranchScale = Literal["none", "depth", "zero"]
 
 
 class ConfigError(ValueError):
@@ -61,12 +64,20 @@ class NetworkConfig:
     """Width of the two critic encoders alone; None takes `width`."""
     block_size: int = 4
     """Dense layers per residual block."""
-    residual: bool = True
-    """Add each block's input to its output."""
-    layer_norm: bool = True
-    """Normalise after every Dense layer of stem and blocks."""
+    backbone: Backbone = "residual"
+    """How blocks are joined: "residual" adds a block's input to its output, after the last activation, as the paper;
+    "preactivation" is Dense after normalisation and activation, so that nothing but sums lies on the way through;
+    "plain" adds nothing."""
+    norm: Norm = "layer"
+    """What goes with every Dense layer of stem and blocks: LayerNorm, RMSNorm, "hyper" (weights on the unit sphere
+    and a learnt scale per feature), "both" (LayerNorm, and weights on the unit sphere) or nothing."""
     activation: Activation = "swish"
     """Nonlinearity after every normalisation."""
+    branch_scale: BranchScale = "none"
+    """Factor of a block's output before it is added: "depth" is 1 / number of blocks; "zero" is learnt for each
+    feature and starts at 0, so that every block starts as the identity."""
+    final_norm: bool = False
+    """LayerNorm between the last block and the heads."""
     representation_size: int = 64
     """Size of the two critic embeddings."""
     remat: Remat = "dots"

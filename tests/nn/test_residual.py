@@ -99,7 +99,7 @@ def test_scan_equals_a_loop_over_blocks_in_values_and_gradients(three_blocks):
         def __call__(self, x):
             h = self.trunk.stem(x)
             for index in range(3):
-                block = jax.tree.map(lambda leaf, index=index: leaf[index], self.trunk.stack.units)
+                block = jax.tree.map(lambda leaf, index=index: leaf[index], self.trunk.stack.blocks)
                 h = self.trunk.stack.block(h, block)
             return self.head(h)
 
@@ -121,8 +121,8 @@ def test_remat_policies_differ_in_what_they_recompute():
 @pytest.mark.parametrize(
     ("change", "reference"),
     [
-        ({"residual": False}, {"residual": False}),
-        ({"layer_norm": False}, {}),
+        ({"backbone": "plain"}, {"residual": False}),
+        ({"norm": "none"}, {}),
         ({"activation": "relu"}, {"activation": networks.relu}),
         ({"block_size": 2}, {}),
     ],
@@ -135,7 +135,7 @@ def test_every_switch_of_the_block_changes_the_outcome_as_numpy_says(change, ref
     assert_close(out, networks.encoder(to64(x), to64(net), **reference), rtol=1e-4, atol=1e-4)
     plain = to64(jax.jit(encoder(network).__call__)(x))
     assert np.abs(out - plain).max() > 0.05
-    assert len(jax.tree.leaves(net)) == (6 if "layer_norm" in change else 10)
+    assert len(jax.tree.leaves(net)) == (6 if "norm" in change else 10)
 
 
 def test_without_its_blocks_contribution_a_residual_trunk_is_its_stem():
@@ -146,7 +146,7 @@ def test_without_its_blocks_contribution_a_residual_trunk_is_its_stem():
     stack = dataclasses.replace(net.trunk.stack, units=silent)
     stem = net.trunk.stem(jnp.asarray(x))
     assert_close(stack(stem), stem, atol=0.0, rtol=0.0)
-    assert_close(dataclasses.replace(stack, residual=False)(stem), np.zeros_like(stem), atol=0.0)
+    assert_close(dataclasses.replace(stack, backbone="plain")(stem), np.zeros_like(stem), atol=0.0)
 
 
 # Fact sheet 1.1, Humanoid: state 268, goal 3, action 17. Width, depth, millions in actor, phi and psi as printed there.
@@ -259,14 +259,4 @@ def test_the_program_does_not_grow_with_depth():
 
 def test_stack_refuses_what_it_cannot_run():
     with pytest.raises(ConfigError, match="block_size = 0"):
-        ResidualStack.init(
-            jax.random.key(0),
-            depth=4,
-            width=8,
-            block_size=0,
-            residual=True,
-            layer_norm=True,
-            activation="swish",
-            remat="none",
-            unroll=1,
-        )
+        ResidualStack.init(jax.random.key(0), NetworkConfig(block_size=0), depth=4, width=8)

@@ -4,52 +4,65 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from deepcrl.config import ConfigError, NetworkConfig
-from deepcrl.nn.dense import Dense
-from deepcrl.nn.residual import ResidualStack, Unit, check_depth
+from deepcrl.config import Activation, ConfigError, NetworkConfig
+from deepcrl.nn.dense import AnyNorm, Dense, LayerNorm
+from deepcrl.nn.residual import ResidualStack, Unit, activate, check_depth
 
 
 class Trunk(eqx.Module):
-    """Stem (one unit) and residual stack: inputs to features of size W, never normalised at the end."""
+    """Stem and blocks: inputs to features of size W, which the paper's network never normalises at the end.
 
-    stem: Unit
+    The stem is one unit, with a bias under every norm: without one a network with hyperspherical layers could not tell
+    where its input lies along a ray (SimbaV2 appends a constant to the input for this). With backbone "preactivation"
+    the stem is a bare Dense, hyperspherical if the others are, and norm and activation follow the last block.
+    """
+
+    stem: Unit | Dense
     stack: ResidualStack
+    last_norm: AnyNorm
+    """Before the activation that ends the backbone "preactivation"."""
+    final_norm: LayerNorm | None
+    activation: Activation = eqx.field(static=True)
 
     @classmethod
     def init(cls, key: PRNGKeyArray, input_size: int, network: NetworkConfig, *, depth: int, width: int) -> "Trunk":
         stem_key, stack_key = jax.random.split(key)
-        shared = {"layer_norm": network.layer_norm, "activation": network.activation}
+        preactivation = network.backbone == "preactivation"
+        stem = Unit.init(stem_key, input_size, width, network)
         return cls(
-            stem=Unit.init(stem_key, input_size, width, **shared),
-            stack=ResidualStack.init(
-                stack_key,
-                depth=depth,
-                width=width,
-                block_size=network.block_size,
-                residual=network.residual,
-                remat=network.remat,
-                unroll=network.unroll,
-                **shared,
-            ),
+            stem=stem.dense if preactivation else stem,
+            stack=ResidualStack.init(stack_key, network, depth=depth, width=width),
+            last_norm=stem.norm if preactivation else None,
+            final_norm=LayerNorm.init(width) if network.final_norm else None,
+            activation=network.activation,
         )
 
     def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... W"]:
-        return self.stack(self.stem(x))
+        x = self.stack(self.stem(x))
+        if self.stack.backbone == "preactivation":
+            x = activate(x, self.last_norm, self.activation)
+        return x if self.final_norm is None else self.final_norm(x)
 
 
 class Encoder(eqx.Module):
-    """Trunk and linear head: inputs to an embedding of size R."""
+    """Trunk and linear head: inputs to an embedding of size R, or to a value, R = 1.
+
+    The head is a Dense with a bias and free weights under every norm: hyperspherical features have a fixed length, and
+    distances of embeddings, or returns, have none.
+    """
 
     trunk: Trunk
     head: Dense
 
     @classmethod
-    def init(cls, key: PRNGKeyArray, input_size: int, network: NetworkConfig) -> "Encoder":
-        """An encoder with the critic's depth and width."""
+    def init(
+        cls, key: PRNGKeyArray, input_size: int, network: NetworkConfig, output_size: int | None = None
+    ) -> "Encoder":
+        """An encoder with the critic's depth and width; its output has the representation's size, or `output_size`."""
         trunk_key, head_key = jax.random.split(key)
         width = critic_width(network)
         trunk = Trunk.init(trunk_key, input_size, network, depth=critic_depth(network), width=width)
-        return cls(trunk, Dense.init(head_key, width, network.representation_size))
+        return cls(trunk, Dense.init(head_key, width, output_size or network.representation_size))
 
     def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... R"]:
         return self.head(self.trunk(x))
@@ -84,6 +97,14 @@ def check_network(network: NetworkConfig) -> None:
     for path, value in sizes.items():
         if value < 1:
             raise ConfigError(f"{path} = {value} must be at least 1")
+    if network.branch_scale != "none":
+        scale = f"network.branch_scale = {network.branch_scale!r}"
+        if network.backbone == "plain":
+            raise ConfigError(f"{scale} needs a branch: network.backbone = 'residual' or 'preactivation', not 'plain'")
+        if network.norm == "hyper":
+            raise ConfigError(
+                f"{scale} must be 'none' with network.norm = 'hyper', whose branches have a weight already"
+            )
 
 
 def _field(own: int | None, shared_name: str, own_name: str) -> str:

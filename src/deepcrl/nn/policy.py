@@ -1,4 +1,4 @@
-"""The tanh-Gaussian policy (fact sheet 1.1): actions in (-1, 1), with exact log-probabilities."""
+"""Policies: the tanh-Gaussian one (fact sheet 1.1), with exact log-probabilities, and a deterministic one."""
 
 from typing import NamedTuple
 
@@ -44,6 +44,25 @@ class Policy(eqx.Module):
         squashed = jnp.tanh(self.log_std(features))
         log_std = LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (squashed + 1.0)
         return Gaussian(self.mean(features), log_std)
+
+
+class DeterministicPolicy(eqx.Module):
+    """State and goal to an action in (-1, 1), by a trunk, a linear head and tanh."""
+
+    trunk: Trunk
+    head: Dense
+
+    @classmethod
+    def init(cls, key: PRNGKeyArray, state_size: int, goal_size: int, action_size: int, network: NetworkConfig):
+        trunk_key, head_key = jax.random.split(key)
+        width = actor_width(network)
+        return cls(
+            trunk=Trunk.init(trunk_key, state_size + goal_size, network, depth=actor_depth(network), width=width),
+            head=Dense.init(head_key, width, action_size),
+        )
+
+    def __call__(self, state: Float[Array, "... S"], goal: Float[Array, "... G"]) -> Float[Array, "... A"]:
+        return jnp.tanh(self.head(self.trunk(jnp.concatenate([state, goal], axis=-1))))
 
 
 def mode(gaussian: Gaussian) -> Float[Array, "... A"]:

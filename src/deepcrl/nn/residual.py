@@ -1,4 +1,4 @@
-"""The residual trunk: depth is an array axis, so program size and compile time do not depend on it."""
+"""The trunk's blocks: depth is an array axis, so program size and compile time do not depend on it."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from deepcrl.config import Activation, ConfigError, Remat
-from deepcrl.nn.dense import Dense, LayerNorm
+from deepcrl.config import Activation, Backbone, ConfigError, NetworkConfig, Remat
+from deepcrl.nn.dense import HYPERSPHERICAL, NORMS, AnyNorm, Dense, unit_rms
 
 
 def swish(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -16,7 +16,12 @@ def swish(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return 0.5 * x * (jnp.tanh(0.5 * x) + 1.0)
 
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"swish": swish, "relu": jax.nn.relu}
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x Phi(x), with Phi the standard normal's distribution function."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"swish": swish, "relu": jax.nn.relu, "gelu": gelu}
 
 # "dots" keeps the matrix products and recomputes normalisation and activation, which are cheap beside reading their
 # stored results from memory: at depth 64 this is both the faster and the smaller choice (benchmarks/depth.py).
@@ -24,11 +29,12 @@ REMAT_POLICIES = {"dots": jax.checkpoint_policies.dots_saveable, "block": jax.ch
 
 
 class Unit(eqx.Module):
-    """Dense, optional LayerNorm, activation. Without LayerNorm `norm` is None and has no parameters."""
+    """Dense, norm, activation; with `norm_first`, norm, activation, Dense. Without norm `norm` is None."""
 
     dense: Dense
-    norm: LayerNorm | None
+    norm: AnyNorm
     activation: Activation = eqx.field(static=True)
+    norm_first: bool = eqx.field(static=True, default=False)
 
     @classmethod
     def init(
@@ -36,65 +42,104 @@ class Unit(eqx.Module):
         key: PRNGKeyArray,
         fan_in: int,
         width: int,
-        *,
-        layer_norm: bool,
-        activation: Activation,
+        network: NetworkConfig,
         stack: tuple[int, ...] = (),
+        *,
+        use_bias: bool = True,
+        norm_first: bool = False,
     ) -> "Unit":
-        norm = LayerNorm.init(width, stack) if layer_norm else None
-        return cls(Dense.init(key, fan_in, width, stack), norm, activation)
+        hyperspherical = network.norm in HYPERSPHERICAL
+        dense = Dense.init(key, fan_in, width, stack, use_bias=use_bias, hyperspherical=hyperspherical)
+        norm = NORMS[network.norm](fan_in if norm_first else width, stack)
+        return cls(dense, norm, network.activation, norm_first)
 
     def __call__(self, x: Float[Array, "... fan_in"]) -> Float[Array, "... width"]:
-        x = self.dense(x)
-        x = x if self.norm is None else self.norm(x)
-        return ACTIVATIONS[self.activation](x)
+        if self.norm_first:
+            return self.dense(activate(x, self.norm, self.activation))
+        return activate(self.dense(x), self.norm, self.activation)
+
+
+def activate(x: Float[Array, "... width"], norm: AnyNorm, activation: Activation) -> Float[Array, "... width"]:
+    """Norm, where there is one, and activation."""
+    return ACTIVATIONS[activation](x if norm is None else norm(x))
 
 
 class ResidualStack(eqx.Module):
-    """`num_blocks` blocks of `block_size` units; the block's input is added after the last activation, nothing follows.
+    """`num_blocks` blocks of `block_size` units. Every leaf of `units` has leading axes [num_blocks, block_size].
 
-    Every leaf of `units` has leading axes [num_blocks, block_size].
+    "residual"       x + units(x): added after the last activation, and nothing follows the sum
+    "preactivation"  x + units(x), with units that normalise and activate before they multiply
+    "plain"          units(x)
+
+    What is added is multiplied by `weight`, learnt for each feature, or by `factor`, fixed, where there is one.
     """
 
     units: Unit
-    residual: bool = eqx.field(static=True)
+    weight: Float[Array, "num_blocks W"] | None
+    """branch_scale "zero" (starts at 0) and norm "hyper" (starts at 1 / (num_blocks + 1)) only."""
+    factor: float | None = eqx.field(static=True)
+    """branch_scale "depth" only. Kept when blocks are dropped."""
+    unit_outputs: bool = eqx.field(static=True)
+    """norm "hyper" only: the output of the units has length √W, before the weight."""
+    backbone: Backbone = eqx.field(static=True)
     remat: Remat = eqx.field(static=True)
     unroll: int = eqx.field(static=True)
 
     @classmethod
-    def init(
-        cls,
-        key: PRNGKeyArray,
-        *,
-        depth: int,
-        width: int,
-        block_size: int,
-        residual: bool,
-        layer_norm: bool,
-        activation: Activation,
-        remat: Remat,
-        unroll: int,
-    ) -> "ResidualStack":
-        """Raises ConfigError when `block_size` does not divide `depth`."""
-        check_depth(depth, block_size)
-        stack = (depth // block_size, block_size)
-        units = Unit.init(key, width, width, layer_norm=layer_norm, activation=activation, stack=stack)
-        return cls(units, residual, remat, unroll)
+    def init(cls, key: PRNGKeyArray, network: NetworkConfig, *, depth: int, width: int) -> "ResidualStack":
+        """Raises ConfigError when the block size does not divide `depth`."""
+        check_depth(depth, network.block_size)
+        num_blocks = depth // network.block_size
+        hyper, adds = network.norm == "hyper", network.backbone != "plain"
+        units = Unit.init(
+            key,
+            width,
+            width,
+            network,
+            (num_blocks, network.block_size),
+            use_bias=not hyper,
+            norm_first=network.backbone == "preactivation",
+        )
+        weight = None
+        if adds and hyper:
+            weight = jnp.full((num_blocks, width), 1.0 / (num_blocks + 1))
+        elif network.branch_scale == "zero":
+            weight = jnp.zeros((num_blocks, width))
+        factor = 1.0 / num_blocks if network.branch_scale == "depth" else None
+        return cls(units, weight, factor, hyper, network.backbone, network.remat, network.unroll)
 
-    def block(self, x: Float[Array, "... W"], units: Unit) -> Float[Array, "... W"]:
-        """One block; `units` has one leading axis [block_size]."""
-        h = x
-        for i in range(units.dense.bias.shape[0]):
-            h = jax.tree.map(lambda leaf, i=i: leaf[i], units)(h)
-        return x + h if self.residual else h
+    @property
+    def blocks(self) -> "Block":
+        """What one block has, stacked: the scan over depth runs over its leading axis."""
+        return self.units, self.weight
+
+    def branch(self, x: Float[Array, "... W"], block: "Block") -> Float[Array, "... W"]:
+        """What one block adds to its input."""
+        units, weight = block
+        for i in range(units.dense.kernel.shape[0]):
+            x = jax.tree.map(lambda leaf, i=i: leaf[i], units)(x)
+        if self.unit_outputs:
+            x = unit_rms(x)
+        if weight is not None:
+            x = weight * x
+        return x if self.factor is None else self.factor * x
+
+    def block(self, x: Float[Array, "... W"], block: "Block") -> Float[Array, "... W"]:
+        """One block; leaves of its units have one leading axis [block_size]."""
+        out = self.branch(x, block)
+        return out if self.backbone == "plain" else x + out
 
     def __call__(self, x: Float[Array, "... W"]) -> Float[Array, "... W"]:
-        def body(h: Array, units: Unit) -> tuple[Array, None]:
-            return self.block(h, units), None
+        def body(h: Array, block: Block) -> tuple[Array, None]:
+            return self.block(h, block), None
 
         if self.remat != "none":
             body = jax.checkpoint(body, prevent_cse=False, policy=REMAT_POLICIES[self.remat])
-        return jax.lax.scan(body, x, self.units, unroll=self.unroll)[0]
+        return jax.lax.scan(body, x, self.blocks, unroll=self.unroll)[0]
+
+
+Block = tuple[Unit, Array | None]
+"""Units of one block, and the weight of its output."""
 
 
 def check_depth(depth: int, block_size: int, name: str = "network.depth") -> None:
