@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 
 def dense(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -26,31 +27,68 @@ def relu(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0.0)
 
 
-def unit(x: np.ndarray, parameters: Any, index: tuple[int, ...] = (), activation=swish) -> np.ndarray:
-    """Dense, LayerNorm where there is one, activation; `index` picks a layer of a stack."""
-    x = dense(x, parameters.dense.kernel[index], parameters.dense.bias[index])
-    if parameters.norm is not None:
-        x = layer_norm(x, parameters.norm.scale[index], parameters.norm.bias[index])
-    return activation(x)
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x times the probability that a standard normal variable is below x."""
+    return x * special.ndtr(x)
 
 
-def trunk(x: np.ndarray, parameters: Any, *, residual: bool = True, activation=swish) -> np.ndarray:
-    """Stem, then blocks; the block's input is added after its last activation, and nothing follows the sum."""
-    x = unit(x, parameters.stem, activation=activation)
-    blocks, block_size = parameters.stack.units.dense.kernel.shape[:2]
-    for block in range(blocks):
-        entry = x
-        for layer in range(block_size):
-            x = unit(x, parameters.stack.units, (block, layer), activation)
-        if residual:
-            x = entry + x
+def normalise(x: np.ndarray, norm: str, parameters: Any, index: tuple[int, ...] = ()) -> np.ndarray:
+    """What stands between a Dense and its activation."""
+    if norm in ("layer", "both"):
+        return layer_norm(x, parameters.scale[index], parameters.bias[index])
+    if norm == "rms":
+        return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-6) * parameters.scale[index]
+    if norm == "hyper":
+        return x * parameters.scale[index]
+    assert (norm, parameters) == ("none", None)
     return x
 
 
-def encoder(x: np.ndarray, parameters: Any, *, residual: bool = True, activation=swish) -> np.ndarray:
+def affine(x: np.ndarray, parameters: Any, index: tuple[int, ...] = ()) -> np.ndarray:
+    """Dense; without a bias where the parameters have none."""
+    kernel = parameters.kernel[index]
+    return dense(x, kernel, np.zeros(kernel.shape[-1]) if parameters.bias is None else parameters.bias[index])
+
+
+def trunk(
+    x: np.ndarray,
+    parameters: Any,
+    *,
+    backbone: str = "residual",
+    norm: str = "layer",
+    activation=swish,
+    branch_scale: str = "none",
+    final_norm: bool = False,
+) -> np.ndarray:
+    """Stem, blocks and what follows them, of any architecture (fact sheet 1.1, 2.7, 4.12), a layer at a time."""
+    units = parameters.stack.units
+    blocks, block_size = units.dense.kernel.shape[:2]
+    if backbone == "preactivation":
+        x = affine(x, parameters.stem)
+    else:
+        x = activation(normalise(affine(x, parameters.stem.dense), norm, parameters.stem.norm))
+    for block in range(blocks):
+        entry = x
+        for layer in range(block_size):
+            at = (block, layer)
+            if backbone == "preactivation":
+                x = affine(activation(normalise(x, norm, units.norm, at)), units.dense, at)
+            else:
+                x = activation(normalise(affine(x, units.dense, at), norm, units.norm, at))
+        if norm == "hyper":  # to length sqrt(W); 1e-6 keeps the gradient finite at 0
+            x = np.sqrt(x.shape[-1]) * x / np.sqrt((x**2).sum(axis=-1, keepdims=True) + 1e-6 * x.shape[-1])
+        if backbone != "plain":
+            learnt = norm == "hyper" or branch_scale == "zero"
+            scale = parameters.stack.weight[block] if learnt else {"none": 1.0, "depth": 1.0 / blocks}[branch_scale]
+            x = entry + scale * x
+    if backbone == "preactivation":
+        x = activation(normalise(x, norm, parameters.last_norm))
+    return layer_norm(x, parameters.final_norm.scale, parameters.final_norm.bias) if final_norm else x
+
+
+def encoder(x: np.ndarray, parameters: Any, **architecture: Any) -> np.ndarray:
     """Trunk and linear head."""
-    features = trunk(x, parameters.trunk, residual=residual, activation=activation)
-    return dense(features, parameters.head.kernel, parameters.head.bias)
+    return affine(trunk(x, parameters.trunk, **architecture), parameters.head)
 
 
 def policy(state: np.ndarray, goal: np.ndarray, parameters: Any) -> tuple[np.ndarray, np.ndarray]:
