@@ -1,1 +1,1 @@
-"""Deep residual networks: layers, stacks, encoders and the policy. No RL, no I/O."""
+"""Deep residual networks: layers, stacks, encoders and policies, and what looks into them. No RL, no I/O."""
