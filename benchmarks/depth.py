@@ -32,14 +32,13 @@ def measure(depth: int, width: int, batch: int, updates: int, repeats: int, rema
     import jax
 
     from deepcrl import Config, EnvConfig, algorithms, override
-    from deepcrl.config import AgentConfig
     from deepcrl.envs.protocol import EnvSpec
     from deepcrl.program import make_learn, transition_sizes
     from deepcrl.replay import buffer
     from deepcrl.types import Transition
     from machine_rate import matmul_rate, seconds
 
-    base = Config(env=EnvConfig("none"), agent=AgentConfig(algorithms.DEFAULT_ALGORITHM))
+    base = Config(env=EnvConfig("none"), agent=algorithms.ALGORITHMS[algorithms.DEFAULT_ALGORITHM].defaults)
     changes = {"network.depth": depth, "network.width": width, "network.remat": remat, "train.batch_size": batch}
     # The sizes of the paper's ant.
     spec = EnvSpec(29, 2, (0, 1), 8, 1000, 0.5)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from deepcrl.algorithms import ALGORITHMS
+from deepcrl.algorithms.crl import CRLConfig
 from deepcrl.config import (
-    AgentConfig,
     Config,
     ConfigError,
     EnvConfig,
@@ -21,7 +22,7 @@ from deepcrl.config import (
     to_dict,
 )
 
-BASE = Config(env=EnvConfig("a_maze"), agent=AgentConfig("an_algorithm"))
+BASE = Config(env=EnvConfig("a_maze"), agent=CRLConfig("crl"))
 
 
 def leaves(node: Any = BASE, prefix: str = "") -> list[tuple[str, Any, Any]]:
@@ -33,7 +34,8 @@ def leaves(node: Any = BASE, prefix: str = "") -> list[tuple[str, Any, Any]]:
             found += leaves(value, f"{prefix}{name}.")
         else:
             found.append((f"{prefix}{name}", hint, value))
-    return found
+    # Another algorithm brings its own fields: a test of its own.
+    return [leaf for leaf in found if leaf[0] != "agent.algorithm"]
 
 
 def another(hint: Any, value: Any) -> Any:
@@ -41,7 +43,7 @@ def another(hint: Any, value: Any) -> Any:
     if typing.get_origin(hint) is typing.Literal:
         return next(option for option in typing.get_args(hint) if option != value)
     if isinstance(hint, types.UnionType):
-        return 8 if int in typing.get_args(hint) else "another"
+        return {int: 8, float: 8.0, str: "another"}[typing.get_args(hint)[0]]
     changes = {
         bool: lambda: not value,
         int: lambda: value + 1,
@@ -113,6 +115,22 @@ def test_identities_of_all_single_changes_differ():
     assert len(ids | {config_id(BASE), config_id(CHANGED)}) == len(LEAVES) + 2
 
 
+def test_another_algorithm_brings_its_defaults_and_keeps_what_was_changed():
+    changed = override(BASE, {"agent.discount": 0.9, "agent.energy": "dot", "agent.algorithm": "cmd1"})
+    assert changed.agent == dataclasses.replace(ALGORITHMS["cmd1"].defaults, discount=0.9, energy="dot")
+    assert override(BASE, {"agent.algorithm": "cmd1"}).agent == ALGORITHMS["cmd1"].defaults
+    assert override(BASE, {"agent.algorithm": "cmd1", "agent.loss": "forward"}).agent.loss == "forward"
+    assert override(changed, {"agent.algorithm": "crl"}).agent == dataclasses.replace(
+        ALGORITHMS["crl"].defaults, discount=0.9, energy="dot"
+    )
+    assert from_dict({"env": {"name": "a_maze"}, "agent": {"algorithm": "cmd1"}}).agent == ALGORITHMS["cmd1"].defaults
+    for wrong in ("crll", 3):
+        with pytest.raises(ConfigError, match=f"agent.algorithm = {wrong!r} is not a known algorithm"):
+            override(BASE, {"agent.algorithm": wrong})
+        with pytest.raises(ConfigError, match=f"agent.algorithm = {wrong!r} is not a known algorithm"):
+            from_dict({"env": {"name": "a_maze"}, "agent": {"algorithm": wrong}})
+
+
 def test_several_overrides_apply_together_and_the_last_one_wins():
     changed = override(BASE, {"network.depth": 64, "seed": 3, "network": {"depth": 16}})
     assert (changed.network.depth, changed.network.width, changed.seed) == (16, 256, 3)
@@ -143,11 +161,11 @@ def test_a_float_given_as_an_int_is_the_same_configuration():
 
 
 def test_missing_fields_take_their_defaults_unless_they_have_none():
-    assert from_dict({"env": {"name": "a_maze"}, "agent": {"algorithm": "an_algorithm"}}) == BASE
+    assert from_dict({"env": {"name": "a_maze"}, "agent": {"algorithm": "crl"}}) == BASE
     with pytest.raises(ConfigError, match="config lacks agent"):
         from_dict({"env": {"name": "a_maze"}})
     with pytest.raises(ConfigError, match=r"config\.env lacks name"):
-        from_dict({"env": {}, "agent": {"algorithm": "an_algorithm"}})
+        from_dict({"env": {}, "agent": {"algorithm": "crl"}})
     with pytest.raises(ConfigError, match="config must be a mapping, not 3"):
         from_dict(3)
 

@@ -26,6 +26,7 @@ import numpy as np
 import pytest
 
 from deepcrl import cli
+from deepcrl.algorithms import ALGORITHMS
 from deepcrl.config import override
 from deepcrl.envs.table import ENVIRONMENTS
 from deepcrl.evaluate import Episodes, summarise
@@ -173,7 +174,7 @@ def definitions(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", GUIDES, ids=name)
 def test_named_code_exists(page):
-    fields = {flag.path for flag in cli.config_flags()}
+    fields = {flag.path for name in ALGORITHMS for flag in cli.config_flags(preset(algorithm=name))}
     sections = {path.split(".")[0] for path in fields}
     for span in CODE_SPAN.findall(prose(page)):
         if match := re.fullmatch(r"([\w/]+\.py)(?::(\w+))?", span):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from deepcrl.algorithms import crl
-from deepcrl.config import AgentConfig, Config, ConfigError, EnvConfig, override
+from deepcrl.algorithms.crl import CRLConfig
+from deepcrl.config import Config, ConfigError, EnvConfig, override
 from deepcrl.plan import nearest_multiples, plan
 
-PAPER = Config(env=EnvConfig("a_maze"), agent=AgentConfig("an_algorithm"))
+PAPER = Config(env=EnvConfig("a_maze"), agent=CRLConfig("crl"))
 SMALL = override(
     PAPER,
     {
@@ -207,6 +208,8 @@ def test_no_integer_field_of_the_whole_configuration_is_left_unchecked():
         ("agent.discount", 1.0, 0.999),
         ("agent.discount", 0.0, 0.001),
         ("agent.window_length", 1, 2),
+        ("agent.max_grad_norm", 0.0, 0.1),
+        ("agent.random_goals", 1.1, 1.0),
         ("train.prefill_steps", 1, 2),
         ("agent.actor_learning_rate", 0.0, 1e-5),
         ("agent.critic_learning_rate", -1e-3, 1e-3),

@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 
-from deepcrl import config as config_lib
 from deepcrl.config import Config, ConfigError, config_id, near_matches, override
 
 USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says more)
@@ -88,19 +87,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def config_flags() -> list[Flag]:
-    """Every leaf of `Config`, in order, with the docstring that follows it in the source."""
-    return list(_leaves(Config, ""))
+def config_flags(config: Config) -> list[Flag]:
+    """Every leaf of a configuration, in order, with the docstring that follows it in the source."""
+    return list(_leaves(config, ""))
 
 
 def parse_train(args: list[str]) -> tuple[Config, Path]:
     """The configuration and run folder that `deepcrl train ARGS` asks for. Raises ConfigError."""
+    from deepcrl.algorithms import DEFAULT_ALGORITHM
     from deepcrl.envs.registry import QUICKSTART
     from deepcrl.presets import Scale, preset
 
     env, scale = _early(args, "env") or QUICKSTART, typing.cast(Scale, _early(args, "scale") or "laptop")
-    defaults = preset(env, scale)
-    flags = config_flags()
+    algorithm = _early(args, "algorithm") or DEFAULT_ALGORITHM
+    defaults = preset(env, scale, algorithm)
+    flags = config_flags(defaults)
     fields = [
         (flag.name, Annotated[flag.hint, tyro.conf.arg(help=flag.doc)], _lookup(defaults, flag.path)) for flag in flags
     ]
@@ -109,7 +110,8 @@ def parse_train(args: list[str]) -> tuple[Config, Path]:
     out_help = "Run folder; must not exist. The default is a new one under runs/."
     fields.append(("out", Annotated[Path | None, tyro.conf.arg(help=out_help)], None))
     options = dataclasses.make_dataclass("TrainOptions", fields, frozen=True)
-    description = f"Train an agent. The defaults shown are those of {env}; --env and --scale change them."
+    shown = f"The defaults shown are those of {algorithm} on {env}; --env, --algorithm and --scale change them."
+    description = f"Train an agent. {shown}"
     parsed = _parse(options, "deepcrl train", args, description=description)
     config = override(defaults, {flag.path: getattr(parsed, flag.name) for flag in flags})
     return config, typing.cast(Any, parsed).out or _new_folder(config)
@@ -237,7 +239,7 @@ def _list(args: list[str]) -> int:
     if what == "algorithms":
         from deepcrl.algorithms import ALGORITHMS
 
-        print("\n".join(sorted(ALGORITHMS)))
+        print("\n".join(f"{name:10} {row.summary}" for name, row in ALGORITHMS.items()))
     else:
         from deepcrl.envs import catalogue
 
@@ -320,25 +322,25 @@ def _new_folder(config: Config) -> Path:
     return candidate
 
 
-def _leaves(cls: type, prefix: str) -> Iterator[Flag]:
-    hints, docs = typing.get_type_hints(cls), _field_docs(cls)
-    for field in dataclasses.fields(cls):
+def _leaves(node: Any, prefix: str) -> Iterator[Flag]:
+    hints, docs = typing.get_type_hints(type(node)), _field_docs(type(node))
+    for field in dataclasses.fields(node):
         hint, path = hints[field.name], f"{prefix}{field.name}"
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            yield from _leaves(hint, f"{path}.")
+        if dataclasses.is_dataclass(hint):
+            yield from _leaves(getattr(node, field.name), f"{path}.")
         else:
             yield Flag(FLAG_NAMES.get(path, field.name), path, hint, docs.get(field.name, ""))
 
 
 def _field_docs(cls: type) -> dict[str, str]:
-    """The string below each field; the configuration documents itself in one place."""
-    tree = ast.parse(inspect.getsource(config_lib))
-    body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls.__name__).body
+    """The string below each field, of the class and of those it extends; the configuration documents itself."""
     docs = {}
-    for field, after in itertools.pairwise(body):
-        is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_doc:
-            docs[field.target.id] = inspect.cleandoc(str(typing.cast(Any, after).value.value)).replace("\n", " ")
+    for part in (part for part in reversed(cls.__mro__) if dataclasses.is_dataclass(part)):
+        body = typing.cast(ast.ClassDef, ast.parse(inspect.getsource(part)).body[0]).body
+        for field, after in itertools.pairwise(body):
+            is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_doc:
+                docs[field.target.id] = inspect.cleandoc(str(typing.cast(Any, after).value.value)).replace("\n", " ")
     return docs
 
 

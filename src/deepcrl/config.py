@@ -15,9 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 AutoReset = Literal["fresh", "cached"]
-EnergyName = Literal["norm", "l2", "l1", "dot", "cosine", "mrn", "iqe"]
-LossName = Literal["forward", "backward", "symmetric", "binary", "flat"]
-GoalSampling = Literal["trajectory", "window", "absorbing"]
 Remat = Literal["none", "dots", "block"]
 Backbone = Literal["residual", "preactivation", "plain"]
 Norm = Literal["layer", "rms", "hyper", "both", "none"]
@@ -89,37 +86,22 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """What is learnt, and how the agent acts."""
+    """What is learnt, and how the agent acts: what all algorithms share. Each algorithm's file adds its own fields."""
 
     algorithm: str
-    """Learning algorithm; `deepcrl list algorithms` prints them all."""
-    energy: EnergyName = "norm"
-    """Similarity of two embeddings; "norm" is the paper's negative L2 distance; "mrn" and "iqe" are
-    quasimetrics, for which the way there may be longer than the way back."""
-    loss: LossName = "forward"
-    """Contrastive loss; "forward" is the paper's InfoNCE over goals."""
-    logsumexp_penalty: float = 0.1
-    """Weight of the squared log-partition."""
-    discount: float = 0.99
-    """Gamma of the geometric distribution over future goals."""
-    goal_sampling: GoalSampling = "trajectory"
-    """Where futures are cut: "trajectory" at the trajectory's end; "window" also at a random window, as the paper's;
-    "absorbing" at the trajectory's end too, but what lies beyond a terminated one is the outcome "ended", so that an
-    early end makes goals less likely."""
-    end_aversion: float = 0.0
-    """Weight of the outcome "ended" in the actor's loss; 1 maximises the log-odds of the goal against an early end.
-    Needs goal_sampling "absorbing"."""
-    random_goals: float = 0.0
-    """Share of the actor's pairs whose goal is another pair's; the rest keep their hindsight goal. The paper's is 0."""
-    window_length: int = 1000
-    """Steps per window; acts with goal_sampling "window" only."""
+    """Learning algorithm; `deepcrl list algorithms` prints them all. Another one brings its own fields and defaults."""
     actor_learning_rate: float = 3e-4
-    critic_learning_rate: float = 3e-4
-    temperature_learning_rate: float = 3e-4
-    entropy_coefficient: float = 0.5
-    """Target entropy is minus this, times the action size."""
+    """Step size of the actor's Adam."""
+    max_grad_norm: float | None = None
+    """Scale down gradients whose global norm, over each network's own parameters, is larger; None leaves them."""
+    warmup_updates: int = 0
+    """Updates over which all step sizes rise linearly from 0 to their own."""
     explore: str = "sample"
     """Actions while collecting: "mean", "sample", or "best_of_K" (K samples ranked by the critic), K >= 2."""
+
+
+AGENTS: dict[str, AgentConfig] = {}
+"""The settings of every algorithm, by name: its class of fields and their defaults. Filled by `deepcrl.algorithms`."""
 
 
 @dataclass(frozen=True)
@@ -189,12 +171,24 @@ def near_matches(name: str, known: typing.Iterable[str]) -> str:
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
     """Return `config` with dotted paths replaced, e.g. `{"network.depth": 64, "seed": 3}`.
 
+    Another `agent.algorithm` brings its own defaults; what was changed of a field that both have stays changed.
+
     Raises:
         ConfigError: on an unknown path (naming near matches) or a value of the wrong type.
     """
     for path, value in changes.items():
-        config = _replace(config, path.split("."), value, path)
+        if path == "agent.algorithm" and value != config.agent.algorithm:
+            config = dataclasses.replace(config, agent=_switch(config.agent, value))
+        else:
+            config = _replace(config, path.split("."), value, path)
     return config
+
+
+def agent_defaults(name: Any) -> AgentConfig:
+    """The settings that an algorithm starts from. Raises ConfigError for an unknown name, with near matches."""
+    if not isinstance(name, str) or name not in AGENTS:
+        raise ConfigError(f"agent.algorithm = {name!r} is not a known algorithm; {near_matches(str(name), AGENTS)}")
+    return AGENTS[name]
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -214,6 +208,14 @@ def config_id(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def _switch(agent: AgentConfig, name: Any) -> AgentConfig:
+    """Another algorithm's settings, with the fields that both have and that `agent` has changed."""
+    new, old = agent_defaults(name), agent_defaults(agent.algorithm)
+    changed = {f.name: getattr(agent, f.name) for f in dataclasses.fields(agent)}
+    changed = {key: value for key, value in changed.items() if value != getattr(old, key) and hasattr(new, key)}
+    return dataclasses.replace(new, **changed | {"algorithm": name})
+
+
 def _replace(node: Any, path: list[str], value: Any, full_path: str) -> Any:
     hints = typing.get_type_hints(type(node))
     name = path[0]
@@ -231,6 +233,10 @@ def _replace(node: Any, path: list[str], value: Any, full_path: str) -> Any:
 def _build(cls: type, data: Any, path: str) -> Any:
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path} must be a mapping, not {data!r}")
+    defaults = {}
+    if cls is AgentConfig and "algorithm" in data:
+        agent = agent_defaults(data["algorithm"])
+        cls, defaults = type(agent), {f.name: getattr(agent, f.name) for f in dataclasses.fields(agent)}
     hints = typing.get_type_hints(cls)
     for name in data:
         if name not in hints:
@@ -238,7 +244,7 @@ def _build(cls: type, data: Any, path: str) -> Any:
     required = {f.name for f in dataclasses.fields(cls) if _is_required(f)}
     if missing := sorted(required - set(data)):
         raise ConfigError(f"{path} lacks {', '.join(missing)}")
-    return cls(**{name: _coerce(hints[name], value, f"{path}.{name}") for name, value in data.items()})
+    return cls(**defaults | {name: _coerce(hints[name], value, f"{path}.{name}") for name, value in data.items()})
 
 
 def _is_required(f: dataclasses.Field) -> bool:

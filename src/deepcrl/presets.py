@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 from deepcrl.algorithms import DEFAULT_ALGORITHM
-from deepcrl.config import AgentConfig, Config, ConfigError, EnvConfig, override
+from deepcrl.config import Config, ConfigError, EnvConfig, agent_defaults, override
 from deepcrl.envs import registry
 
 Scale = Literal["laptop", "paper"]
@@ -11,7 +11,7 @@ PAPER_ENGINES = ("spring", "mjx")
 """What the paper's environments ran on: springs where they could, else MJX."""
 
 
-def preset(env: str = registry.QUICKSTART, scale: Scale = "laptop") -> Config:
+def preset(env: str = registry.QUICKSTART, scale: Scale = "laptop", algorithm: str = DEFAULT_ALGORITHM) -> Config:
     """Settings for an environment.
 
     Args:
@@ -19,13 +19,14 @@ def preset(env: str = registry.QUICKSTART, scale: Scale = "laptop") -> Config:
         scale: "laptop" takes the settings of its row in the table, meant for an hour or so on two cores; "paper" those
             of the paper's runs: 100 million env steps in 512 environments, its engine, its automatic resets, which
             repeat each slot's first start and goal, and its distribution of future goals.
+        algorithm: its name. It takes those of the environment's settings that it has, over its own.
 
     Raises:
-        ConfigError: for an unknown environment, with near matches, or scale.
+        ConfigError: for an unknown environment or algorithm, with near matches, or scale.
     """
-    row, config = registry.lookup(env), Config(env=EnvConfig(env), agent=AgentConfig(DEFAULT_ALGORITHM))
+    row, config = registry.lookup(env), Config(env=EnvConfig(env), agent=agent_defaults(DEFAULT_ALGORITHM))
     if scale == "laptop":
-        return override(config, row.defaults)
+        return override(config, {**row.defaults, "agent.algorithm": algorithm})
     if scale != "paper":
         raise ConfigError(f"scale = {scale!r} is not one of {', '.join(map(repr, get_args(Scale)))}")
     return override(
@@ -35,5 +36,6 @@ def preset(env: str = registry.QUICKSTART, scale: Scale = "laptop") -> Config:
             "env.auto_reset": "cached",
             "agent.goal_sampling": "window",
             "evaluation.env": row.defaults.get("evaluation.env"),
+            "agent.algorithm": algorithm,
         },
     )

@@ -40,3 +40,13 @@ class Batch(NamedTuple):
     action: Float[Array, "B A"]
     goal: Float[Array, "B G"]
     ended: Bool[Array, "B"] | None = None
+
+
+class StepBatch(NamedTuple):
+    """Single env steps with a goal each, commanded or achieved later; `next_state` is the true one."""
+
+    state: Float[Array, "B S"]
+    action: Float[Array, "B A"]
+    goal: Float[Array, "B G"]
+    next_state: Float[Array, "B S"]
+    terminated: Bool[Array, "B"]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from deepcrl.algorithms import build
-from deepcrl.config import AgentConfig, Config, EnvConfig, NetworkConfig
+from deepcrl.algorithms.crl import CRLConfig
+from deepcrl.config import Config, EnvConfig, NetworkConfig
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.replay import buffer
 from deepcrl.types import Transition
@@ -75,9 +76,7 @@ def simulated() -> Transition:
 
 def learn(energy: str) -> np.ndarray:
     """f [s, a, g], the mean over the second half of training: single iterates are a few tenths off at random."""
-    agent_config = AgentConfig(
-        "crl", energy=energy, discount=DISCOUNT, logsumexp_penalty=0.05, critic_learning_rate=3e-3
-    )
+    agent_config = CRLConfig("crl", energy=energy, discount=DISCOUNT, logsumexp_penalty=0.05, critic_learning_rate=3e-3)
     network = NetworkConfig(depth=2, block_size=2, width=32, representation_size=16)
     algorithm = build(Config(EnvConfig("none"), agent_config, network), SPEC)
     replay = buffer.init({"state": STATES, "action": 1}, LENGTH, ENVS)

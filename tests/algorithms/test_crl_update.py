@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from deepcrl.algorithms import build, crl
-from deepcrl.config import AgentConfig, Config, EnvConfig, NetworkConfig, override
+from deepcrl.algorithms.crl import CRLConfig
+from deepcrl.config import Config, EnvConfig, NetworkConfig, override
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.replay import buffer
 from deepcrl.replay.hindsight import Pairs
@@ -20,7 +21,7 @@ from reference.numeric import assert_close, to64
 SPEC = EnvSpec(state_size=5, goal_size=2, goal_indices=(3, 1), action_size=3, episode_length=100, success_radius=0.5)
 CONFIG = Config(
     env=EnvConfig("none"),
-    agent=AgentConfig(
+    agent=CRLConfig(
         "crl",
         logsumexp_penalty=0.3,
         entropy_coefficient=0.7,
@@ -65,13 +66,13 @@ def phi_of(critic, state: jax.Array, action: jax.Array) -> jax.Array:
     return critic.phi(jnp.concatenate([state, action], axis=-1))
 
 
-def for_actor(batch: Batch, config: AgentConfig) -> Batch:
+def for_actor(batch: Batch, config: CRLConfig) -> Batch:
     """The first rows with the goal of the row before, the very first with the last one's."""
     source = [row - 1 if row < round(config.random_goals * ROWS) else row for row in range(ROWS)]
     return batch._replace(goal=batch.goal[jnp.asarray(source)])
 
 
-def actor_loss(actor, agent, batch: Batch, key: jax.Array, config: AgentConfig) -> jax.Array:
+def actor_loss(actor, agent, batch: Batch, key: jax.Array, config: CRLConfig) -> jax.Array:
     batch = for_actor(batch, config)
     action, log_prob = action_and_log_prob(actor, batch, key)
     phi = phi_of(agent.critic, batch.state, action)
@@ -81,12 +82,12 @@ def actor_loss(actor, agent, batch: Batch, key: jax.Array, config: AgentConfig) 
     return jnp.mean(jnp.exp(agent.log_temperature) * log_prob - value)
 
 
-def temperature_loss(log_temperature, agent, batch: Batch, key: jax.Array, config: AgentConfig) -> jax.Array:
+def temperature_loss(log_temperature, agent, batch: Batch, key: jax.Array, config: CRLConfig) -> jax.Array:
     _, log_prob = action_and_log_prob(agent.actor, for_actor(batch, config), key)
     return jnp.exp(log_temperature) * jnp.mean(-log_prob + config.entropy_coefficient * SPEC.action_size)
 
 
-def critic_loss(critic, batch: Batch, config: AgentConfig) -> jax.Array:
+def critic_loss(critic, batch: Batch, config: CRLConfig) -> jax.Array:
     phi, psi = phi_of(critic, batch.state, batch.action), critic.psi(batch.goal)
     if config.goal_sampling == "absorbing":
         psi = jnp.stack([critic.ended if over else row for over, row in zip(ENDED, psi, strict=True)])
@@ -210,7 +211,7 @@ def test_the_first_agent_has_log_temperature_zero_and_networks_of_its_own_draws(
 @pytest.mark.parametrize("name", list(contrastive.LOSSES))
 def test_the_configured_loss_carries_its_penalty(name):
     logits = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
-    config = AgentConfig("crl", loss=name, logsumexp_penalty=0.25)
+    config = CRLConfig("crl", loss=name, logsumexp_penalty=0.25)
     axes = {"backward": (0,), "symmetric": (0, 1)}.get(name, (1,))
     expected = contrastive.LOSSES[name](to64(logits)) + 0.25 * contrastive.logsumexp_penalty(to64(logits), axes)
     assert float(crl.contrastive_loss(config, jnp.asarray(logits))) == pytest.approx(expected, rel=1e-5)

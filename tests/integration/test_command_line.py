@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from deepcrl import cli
-from deepcrl.algorithms import DEFAULT_ALGORITHM
-from deepcrl.config import AgentConfig, Config, EnvConfig, config_id, override
+from deepcrl.algorithms import ALGORITHMS, DEFAULT_ALGORITHM
+from deepcrl.config import Config, EnvConfig, agent_defaults, config_id, override
 from deepcrl.envs import registry
 from deepcrl.presets import preset
 
@@ -100,7 +100,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture):
 
 
 def test_every_field_of_the_configuration_is_a_documented_flag(capsys: pytest.CaptureFixture):
-    flags = cli.config_flags()
+    flags = cli.config_flags(preset())
     assert len({flag.name for flag in flags}) == len(flags)
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", "--help"])
@@ -131,7 +131,7 @@ def test_no_flags_are_the_quickstart_in_a_new_folder(tmp_path: Path, monkeypatch
 
 
 def test_defaults_of_a_bare_configuration_are_the_papers():
-    config = Config(env=EnvConfig(registry.QUICKSTART), agent=AgentConfig(DEFAULT_ALGORITHM))
+    config = Config(env=EnvConfig(registry.QUICKSTART), agent=agent_defaults(DEFAULT_ALGORITHM))
     assert (config.network.width, config.train.batch_size, config.train.replay_capacity) == (256, 512, 10_000)
     assert (config.agent.discount, config.agent.logsumexp_penalty, config.network.block_size) == (0.99, 0.1, 4)
 
@@ -139,7 +139,7 @@ def test_defaults_of_a_bare_configuration_are_the_papers():
 def test_scale_paper_takes_the_papers_settings(tmp_path: Path, capsys: pytest.CaptureFixture):
     args = ["--env", "ant_u_maze", "--scale", "paper", "--seed", "4", "--out", str(tmp_path)]
     config, _ = cli.parse_train(args)
-    bare = Config(env=EnvConfig("ant_u_maze"), agent=AgentConfig(DEFAULT_ALGORITHM), seed=4)
+    bare = Config(env=EnvConfig("ant_u_maze"), agent=agent_defaults(DEFAULT_ALGORITHM), seed=4)
     changes = {"env.auto_reset": "cached", "env.engine": "spring", "agent.goal_sampling": "window"}
     assert config == override(bare, {**changes, "evaluation.env": "ant_u_maze_eval"})
     assert cli.parse_train([*args, "--depth=64"])[0] == override(config, {"network.depth": 64})
@@ -155,7 +155,9 @@ def test_list_prints_every_environment_and_algorithm(capsys: pytest.CaptureFixtu
     row = next(line for line in table.splitlines() if line.startswith("ant_big_maze ")).split()
     assert row == ["ant_big_maze", "29", "2", "8", "1000", "0.5", "mujoco,", "mjx,", "spring", "ant_big_maze_eval"]
     assert cli.main(["list", "algorithms"]) == 0
-    assert capsys.readouterr().out.split() == ["crl"]
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == list(ALGORITHMS)
+    assert listed[0] == DEFAULT_ALGORITHM
 
 
 def test_doctor_names_device_cores_and_engines(capsys: pytest.CaptureFixture):

@@ -1,23 +1,48 @@
 """Learning algorithms, one file each, and the table of them."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from deepcrl.algorithms import crl
 from deepcrl.algorithms.base import Algorithm, Probes
-from deepcrl.config import Config, ConfigError, near_matches
+from deepcrl.config import AGENTS, AgentConfig, Config, agent_defaults
 from deepcrl.envs.protocol import EnvSpec
 
-ALGORITHMS: dict[str, Callable[[Config, EnvSpec], Algorithm]] = {"crl": crl.build}
+
+class Row(NamedTuple):
+    """One algorithm of the table."""
+
+    build: Callable[[Config, EnvSpec], Algorithm]
+    """Raises ConfigError for settings that it cannot run with."""
+    defaults: AgentConfig
+    """Its class of settings, with the values that `--algorithm NAME` begins from."""
+    summary: str
+
+
+ALGORITHMS: dict[str, Row] = {}
+
+
+def register(name: str, build: Callable[[Config, EnvSpec], Algorithm], defaults: AgentConfig, summary: str) -> None:
+    """Add an algorithm, or replace it: from here on `agent.algorithm = name` trains it."""
+    ALGORITHMS[name] = Row(build, defaults, summary)
+    AGENTS[name] = defaults
+
+
+register("crl", crl.build, crl.CRLConfig("crl"), "contrastive RL: InfoNCE critic, hindsight goals (the paper's)")
+register(
+    "cmd1",
+    crl.build,
+    crl.CRLConfig("cmd1", energy="mrn", loss="backward"),
+    "contrastive RL with a quasimetric: MRN distance, backward InfoNCE",
+)
 
 DEFAULT_ALGORITHM = "crl"
 
 
 def build(config: Config, spec: EnvSpec) -> Algorithm:
     """The configured algorithm. Raises ConfigError for an unknown name, with near matches."""
-    name = config.agent.algorithm
-    if name not in ALGORITHMS:
-        raise ConfigError(f"agent.algorithm = {name!r} is not a known algorithm; {near_matches(name, ALGORITHMS)}")
-    return ALGORITHMS[name](config, spec)
+    agent_defaults(config.agent.algorithm)
+    return ALGORITHMS[config.agent.algorithm].build(config, spec)
 
 
-__all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "Algorithm", "Probes", "build"]
+__all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "Algorithm", "Probes", "Row", "build", "register"]

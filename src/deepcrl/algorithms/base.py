@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.replay.buffer import Replay
-from deepcrl.types import Batch, Metrics
+from deepcrl.types import Metrics
 
 Agent = Any
 """The algorithm's own state, a pytree: networks, optimiser states, temperature."""
+Batch = Any
+"""What one update learns from, a pytree of rows: `types.Batch`, `types.StepBatch` or its own record."""
 
 
 class Algorithm(NamedTuple):

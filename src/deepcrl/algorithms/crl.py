@@ -3,8 +3,8 @@
 Read top to bottom: agent, losses, update, acting, relabelling, diagnostics, and the record that joins them.
 """
 
-import re
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from deepcrl.algorithms import parts
 from deepcrl.algorithms.base import Algorithm, Probes
 from deepcrl.config import AgentConfig, Config, ConfigError
 from deepcrl.contrastive.diagnostics import logit_diagnostics, representation_diagnostics
@@ -19,10 +20,45 @@ from deepcrl.contrastive.energy import COMPONENTS, ENERGIES, QUASIMETRICS
 from deepcrl.contrastive.loss import LOSSES, PENALTY_AXES, logsumexp_penalty
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.nn import policy
-from deepcrl.nn.encoder import Encoder, check_network
+from deepcrl.nn.encoder import Encoder
 from deepcrl.nn.policy import Policy
 from deepcrl.replay import buffer, hindsight
 from deepcrl.types import Batch, Metrics
+
+EnergyName = Literal["norm", "l2", "l1", "dot", "cosine", "mrn", "iqe"]
+LossName = Literal["forward", "backward", "symmetric", "binary", "flat"]
+
+
+@dataclass(frozen=True)
+class CRLConfig(AgentConfig):
+    """Settings of contrastive RL; the defaults are the paper's."""
+
+    energy: EnergyName = "norm"
+    """Similarity of two embeddings; "norm" is the paper's negative L2 distance; "mrn" and "iqe" are
+    quasimetrics, for which the way there may be longer than the way back."""
+    loss: LossName = "forward"
+    """Contrastive loss; "forward" is the paper's InfoNCE over goals."""
+    logsumexp_penalty: float = 0.1
+    """Weight of the squared log-partition."""
+    discount: float = 0.99
+    """Gamma of the geometric distribution over future goals."""
+    goal_sampling: hindsight.GoalSampling = "trajectory"
+    """Where futures are cut: "trajectory" at the trajectory's end; "window" also at a random window, as the paper's;
+    "absorbing" at the trajectory's end too, but what lies beyond a terminated one is the outcome "ended", so that an
+    early end makes goals less likely."""
+    end_aversion: float = 0.0
+    """Weight of the outcome "ended" in the actor's loss; 1 maximises the log-odds of the goal against an early end.
+    Needs goal_sampling "absorbing"."""
+    random_goals: float = 0.0
+    """Share of the actor's pairs whose goal is another pair's; the rest keep their hindsight goal. The paper's is 0."""
+    window_length: int = 1000
+    """Steps per window; acts with goal_sampling "window" only."""
+    critic_learning_rate: float = 3e-4
+    """Step size of the Adam of both encoders together."""
+    temperature_learning_rate: float = 3e-4
+    """Step size of the Adam of the log-temperature."""
+    entropy_coefficient: float = 0.5
+    """Target entropy is minus this, times the action size."""
 
 
 class Critic(NamedTuple):
@@ -45,16 +81,12 @@ class CRLAgent(NamedTuple):
     temperature_opt: optax.OptState
 
 
-def check(config: Config) -> None:
-    """Raise ConfigError for settings that this algorithm cannot run with."""
-    check_network(config.network)
+def check(config: Config) -> CRLConfig:
+    """The agent's settings. Raises ConfigError for those that this algorithm cannot run with."""
     agent = config.agent
-    parse_mode(agent.explore, "agent.explore")
-    parse_mode(config.evaluation.mode, "evaluation.mode")
-    if not 0.0 < agent.discount < 1.0:
-        raise ConfigError(f"agent.discount = {agent.discount} must lie strictly between 0 and 1")
-    if not 0.0 <= agent.random_goals <= 1.0:
-        raise ConfigError(f"agent.random_goals = {agent.random_goals} must lie between 0 and 1")
+    assert isinstance(agent, CRLConfig)
+    parts.check(config, ranks=True)
+    parts.check_share(config, "random_goals")
     if agent.end_aversion < 0.0:
         raise ConfigError(f"agent.end_aversion = {agent.end_aversion} must be 0 or more")
     if agent.end_aversion > 0.0 and agent.goal_sampling != "absorbing":
@@ -72,30 +104,16 @@ def check(config: Config) -> None:
         raise ConfigError(f"agent.window_length = {agent.window_length} must be at least 2")
     if config.train.prefill_steps < 2:
         raise ConfigError(f"train.prefill_steps = {config.train.prefill_steps} must be at least 2: a goal lies ahead")
-    for name in ("actor", "critic", "temperature"):
-        rate = getattr(agent, f"{name}_learning_rate")
-        if not 0.0 < rate < 1.0:
-            raise ConfigError(f"agent.{name}_learning_rate = {rate} must lie strictly between 0 and 1")
-
-
-def parse_mode(mode: str, path: str) -> tuple[str, int]:
-    """An acting mode as a kind ("mean", "sample", "best") and a number of candidates. Raises ConfigError."""
-    if mode in ("mean", "sample"):
-        return mode, 1
-    match = re.fullmatch(r"best_of_(\d+)", mode)
-    if not match or int(match[1]) < 2:
-        raise ConfigError(f"{path} = {mode!r} must be 'mean', 'sample' or 'best_of_K' with K >= 2")
-    return "best", int(match[1])
+    return agent
 
 
 def build(config: Config, spec: EnvSpec) -> Algorithm:
     """CRL for an environment of these sizes. Raises ConfigError for settings it cannot run with."""
-    check(config)
-    agent_config, network = config.agent, config.network
+    agent_config, network = check(config), config.network
     energy = ENERGIES[agent_config.energy]
-    actor_adam = optax.adam(agent_config.actor_learning_rate)
-    critic_adam = optax.adam(agent_config.critic_learning_rate)
-    temperature_adam = optax.adam(agent_config.temperature_learning_rate)
+    actor_adam = parts.adam(agent_config.actor_learning_rate, agent_config)
+    critic_adam = parts.adam(agent_config.critic_learning_rate, agent_config)
+    temperature_adam = parts.adam(agent_config.temperature_learning_rate, agent_config)
     absorbing = agent_config.goal_sampling == "absorbing"
     target_entropy = -agent_config.entropy_coefficient * spec.action_size
 
@@ -125,7 +143,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         (actor_loss, entropy), actor_grads = jax.value_and_grad(actor_loss_fn, has_aux=True)(
             agent.actor, agent.critic.phi, (psi, agent.critic.ended), agent.log_temperature, batch, key
         )
-        temperature_loss, temperature_grad = jax.value_and_grad(temperature_loss_fn)(
+        temperature_loss, temperature_grad = jax.value_and_grad(parts.temperature_loss)(
             agent.log_temperature, entropy, target_entropy
         )
         critic_loss, (phi_grads, psi_cotangent, ended_grad) = jax.value_and_grad(critic_loss_fn, argnums=(0, 1, 2))(
@@ -133,9 +151,9 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         )
         critic_grads = Critic(phi_grads, pull_psi(psi_cotangent)[0], ended_grad)
 
-        actor, actor_opt = step(actor_adam, agent.actor, agent.actor_opt, actor_grads)
-        critic, critic_opt = step(critic_adam, agent.critic, agent.critic_opt, critic_grads)
-        log_temperature, temperature_opt = step(
+        actor, actor_opt = parts.step(actor_adam, agent.actor, agent.actor_opt, actor_grads)
+        critic, critic_opt = parts.step(critic_adam, agent.critic, agent.critic_opt, critic_grads)
+        log_temperature, temperature_opt = parts.step(
             temperature_adam, agent.log_temperature, agent.temperature_opt, temperature_grad
         )
         metrics = {
@@ -144,9 +162,9 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
             "temperature_loss": temperature_loss,
             "temperature": jnp.exp(agent.log_temperature),
             "entropy": entropy,
-            "actor_grad_norm": global_norm(actor_grads),
-            "phi_grad_norm": global_norm(critic_grads.phi),
-            "psi_grad_norm": global_norm(critic_grads.psi),
+            "actor_grad_norm": parts.global_norm(actor_grads),
+            "phi_grad_norm": parts.global_norm(critic_grads.phi),
+            "psi_grad_norm": parts.global_norm(critic_grads.psi),
         }
         return CRLAgent(actor, critic, log_temperature, actor_opt, critic_opt, temperature_opt), metrics
 
@@ -173,19 +191,6 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
             weight = agent_config.end_aversion * jnp.any(batch.ended)
             value -= weight * energy.paired(phi, jnp.broadcast_to(ended, phi.shape))
         return jnp.mean(jnp.exp(log_temperature) * log_prob - value), -jnp.mean(log_prob)
-
-    def act(agent: CRLAgent, state: Array, goal: Array, key: PRNGKeyArray, mode: str) -> Array:
-        kind, candidates = parse_mode(mode, "mode")
-        gaussian = agent.actor(state, goal)
-        if kind == "mean":
-            return policy.mode(gaussian)
-        if kind == "sample":
-            return policy.sample(gaussian, key)
-        keys = jax.random.split(key, candidates)
-        actions = jax.vmap(lambda k: policy.sample(gaussian, k))(keys)
-        values = jax.vmap(lambda a: value(agent, state, a, goal))(actions)
-        best = jnp.argmax(values, axis=0)
-        return jnp.take_along_axis(actions, best[None, :, None], axis=0)[0]
 
     def draw(key: PRNGKeyArray, replay: buffer.Replay, shape: tuple[int, ...]) -> hindsight.Pairs:
         return hindsight.sample_pairs(
@@ -215,6 +220,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         embed_state_action=lambda agent, state, action: encode(agent.critic.phi, state, action),
         embed_goal=lambda agent, goal: agent.critic.psi(goal),
     )
+    act = parts.gaussian_act(lambda agent: agent.actor, value)
     columns = ("state", "action", *(("terminated",) if absorbing else ()))
     return Algorithm(columns, init, act, draw, relabel, update, diagnose, probes)
 
@@ -238,23 +244,7 @@ def mix_goals(rows: tuple[Float[Array, "B G"], Float[Array, "B R"]], share: floa
     return tuple(jnp.concatenate([jnp.roll(x, 1, axis=0)[:count], x[count:]]) if count else x for x in rows)
 
 
-def contrastive_loss(config: AgentConfig, logits: Float[Array, "B B"]) -> Float[Array, ""]:
+def contrastive_loss(config: CRLConfig, logits: Float[Array, "B B"]) -> Float[Array, ""]:
     """The chosen loss with its logsumexp penalty."""
     penalty = logsumexp_penalty(logits, PENALTY_AXES[config.loss])
     return LOSSES[config.loss](logits) + config.logsumexp_penalty * penalty
-
-
-def temperature_loss_fn(log_temperature: Array, entropy: Array, target_entropy: float) -> Array:
-    """exp(log alpha) (H - H_target): the temperature falls while the policy is more random than asked."""
-    return jnp.exp(log_temperature) * jax.lax.stop_gradient(entropy - target_entropy)
-
-
-def global_norm(grads) -> Float[Array, ""]:
-    """L2 norm of all leaves together."""
-    return jnp.sqrt(sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(grads)), jnp.zeros(())))
-
-
-def step(optimiser: optax.GradientTransformation, params: Any, opt_state: Any, grads: Any) -> tuple[Any, Any]:
-    """One optimiser step: (params, state) after it."""
-    updates, opt_state = optimiser.update(grads, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state

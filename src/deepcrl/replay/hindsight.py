@@ -1,13 +1,17 @@
 """Hindsight goals: for a stored step, a future step of the same trajectory, drawn in closed form (fact sheet 1.5)."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from deepcrl.config import GoalSampling
 from deepcrl.replay.buffer import Replay, gather, steps_left, valid_times
+
+GoalSampling = Literal["trajectory", "window", "absorbing"]
+"""Where a pair's future is cut; see `sample_pairs`."""
+FutureDistribution = Literal["geometric", "uniform", "final"]
+HerStrategy = Literal["future", "final", "mixed"]
 
 
 class Pairs(NamedTuple):
@@ -68,3 +72,54 @@ def sample_pairs(
         ended = terminated & (jax.random.uniform(ended_key, shape) < discount**left)
     u = jax.random.uniform(future_key, shape)
     return Pairs(time, time + truncated_geometric(u, left, discount), env, ended)
+
+
+def sample_futures(
+    key: PRNGKeyArray, replay: Replay, shape: tuple[int, ...], distribution: FutureDistribution, discount: float
+) -> Pairs:
+    """Draw stored steps, uniformly, each with a later step of its trajectory: geometric with `discount`, uniform, or
+    the last one. A step without a future is paired with itself."""
+    env_key, time_key, future_key = jax.random.split(key, 3)
+    time, env, left = _sample_steps(env_key, time_key, replay, shape)
+    if distribution == "final":
+        return Pairs(time, time + left, env)
+    u = jax.random.uniform(future_key, shape)
+    if distribution == "geometric":
+        return Pairs(time, time + truncated_geometric(u, left, discount), env)
+    return Pairs(time, time + jnp.minimum(1 + jnp.floor(u * left).astype(jnp.int32), left), env)
+
+
+class Relabelled(NamedTuple):
+    """Rows of the replay, and for those with `relabelled` the step whose outcome, its next state, is their goal."""
+
+    time: Int[Array, "*batch"]
+    env: Int[Array, "*batch"]
+    outcome: Int[Array, "*batch"]
+    relabelled: Bool[Array, "*batch"]
+
+
+def sample_relabelled(
+    key: PRNGKeyArray, replay: Replay, shape: tuple[int, ...], strategy: HerStrategy, share: float
+) -> Relabelled:
+    """Draw stored steps, uniformly, for hindsight experience replay (Andrychowicz et al., 2017, section 4.5).
+
+    A `share` of them is given the outcome of a step of the same trajectory, at the earliest of their own: "future" a
+    uniformly drawn one, "final" the last one, "mixed" either with equal chance. The others keep their commanded goal.
+    """
+    env_key, time_key, share_key, future_key, mix_key = jax.random.split(key, 5)
+    time, env, left = _sample_steps(env_key, time_key, replay, shape)
+    u = jax.random.uniform(future_key, shape)
+    offset = jnp.minimum(jnp.floor(u * (left + 1)).astype(jnp.int32), left)
+    if strategy == "final":
+        offset = left
+    elif strategy == "mixed":
+        offset = jnp.where(jax.random.bernoulli(mix_key, 0.5, shape), left, offset)
+    return Relabelled(time, env, time + offset, jax.random.bernoulli(share_key, share, shape))
+
+
+def _sample_steps(env_key: PRNGKeyArray, time_key: PRNGKeyArray, replay: Replay, shape: tuple[int, ...]):
+    """Stored steps, uniformly: their times, environments, and the number of steps that follow in the trajectory."""
+    first, end = valid_times(replay)
+    env = jax.random.randint(env_key, shape, 0, replay.episode_id.shape[1])
+    time = jax.random.randint(time_key, shape, first, end)
+    return time, env, steps_left(replay, time, env)
