@@ -42,6 +42,8 @@ def another(hint: Any, value: Any) -> Any:
     """A legal value of this type that differs from `value`."""
     if typing.get_origin(hint) is typing.Literal:
         return next(option for option in typing.get_args(hint) if option != value)
+    if typing.get_origin(hint) is tuple:
+        return ("network.depth=8",)
     if isinstance(hint, types.UnionType):
         return {int: 8, float: 8.0, str: "another"}[typing.get_args(hint)[0]]
     changes = {
@@ -178,7 +180,7 @@ def test_missing_fields_take_their_defaults_unless_they_have_none():
         ("agent.learning_rate", r"unknown field 'agent\.learning_rate': did you mean .*actor_learning_rate"),
         (
             "depth.network",
-            r"unknown field 'depth\.network': known: agent, checkpoint, env, evaluation, network, seed, train",
+            r"unknown field 'depth\.network': known: agent, checkpoint, env, evaluation, learners, network, seed, train",
         ),
         ("seed.value", r"unknown field 'seed\.value': seed has no fields of its own"),
         ("", r"unknown field '': known: agent, checkpoint"),
@@ -227,7 +229,7 @@ def test_wrong_types_are_refused_by_path_value_and_type(path, value, message):
 
 @pytest.mark.parametrize(("path", "hint", "value"), LEAVES, ids=[path for path, _, _ in LEAVES])
 def test_every_field_refuses_what_is_not_of_its_type(path, hint, value):
-    for wrong in ([], {}, b"8"):
+    for wrong in ([3], {}, b"8"):
         with pytest.raises(ConfigError, match=path.replace(".", r"\.")):
             override(BASE, {path: wrong})
 

@@ -157,6 +157,9 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    learners: tuple[str, ...] = ()
+    """Further networks, each given by its changes of agent and network fields, "network.depth=4 agent.energy=dot":
+    they learn from the replay that the main one collects, and are evaluated beside it (paper, Figure 8)."""
     seed: int = 0
     """Decides every random number of the run."""
 
@@ -260,6 +263,10 @@ def _coerce(hint: Any, value: Any, path: str) -> Any:
         if value not in allowed:
             raise ConfigError(f"{path} = {value!r} is not one of {', '.join(map(repr, allowed))}")
         return value
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(f"{path} = {value!r} must be a list of strings")
+        return tuple(value)
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if float in options and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -48,7 +48,8 @@ class Program(NamedTuple):
     env: Env
     collect: Collect
     learn: Callable[[Agent, buffer.Replay, PRNGKeyArray, Metrics], tuple[Agent, Metrics]]
-    evaluate: Evaluate
+    evaluate: tuple[Evaluate, ...]
+    """One for the agent, and one for each of its learners."""
 
 
 def build(config: Config) -> Program:
@@ -68,7 +69,10 @@ def build(config: Config) -> Program:
         env=env,
         collect=make_collect(env, algorithm, config.agent.explore, config.train.unroll_length),
         learn=make_learn(algorithm, the_plan.updates_per_collection, config.train.batch_size),
-        evaluate=make_evaluate(eval_env, algorithm, config.evaluation.mode, config.evaluation.num_envs),
+        evaluate=tuple(
+            make_evaluate(eval_env, member, config.evaluation.mode, config.evaluation.num_envs)
+            for member in algorithms.members(config, env.spec)
+        ),
     )
 
 

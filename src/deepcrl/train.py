@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from deepcrl import checkpoint, machine
+from deepcrl.algorithms import learners
 from deepcrl.algorithms.base import Agent
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.envs import registry
@@ -197,10 +198,11 @@ def _evaluate_and_save(
 ) -> TrainState:
     """Evaluate, write the row, save. Returns the state with its metric sums cleared."""
     the_plan, evals = program.plan, program.plan.eval_after
-    progress.enter(clock.phase("evaluating", program.evaluate))
+    progress.enter(clock.phase("evaluating", program.evaluate[0]))
     started = time.perf_counter()
     index = evals.index(collections)
-    found = summarise(program.evaluate(state.agent, run_key(program.config.seed, EVALUATE, index)))
+    key = run_key(program.config.seed, EVALUATE, index)
+    found, *of_learners = [summarise(evaluate(state.agent, key)) for evaluate in program.evaluate]
     eval_s = clock.add("eval", started)
 
     since = collections - max(evals[index - 1], the_plan.prefill_collections) if index else 0
@@ -210,6 +212,11 @@ def _evaluate_and_save(
         "gradient_steps": the_plan.updates(collections),
         "wall_s": round(clock.wall_s(), 3),
         **{f"eval/{name}": value for name, value in found.items()},
+        **{
+            f"eval/{learners.name(i)}{name}": value
+            for i, others in enumerate(of_learners, 1)
+            for name, value in others.items()
+        },
         **trained,
         **clock.take(),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from deepcrl.algorithms import crl
+from deepcrl.algorithms import crl, learners
 from deepcrl.algorithms.base import Algorithm, Probes
 from deepcrl.config import AGENTS, AgentConfig, Config, agent_defaults
 from deepcrl.envs.protocol import EnvSpec
@@ -40,9 +40,22 @@ DEFAULT_ALGORITHM = "crl"
 
 
 def build(config: Config, spec: EnvSpec) -> Algorithm:
-    """The configured algorithm. Raises ConfigError for an unknown name, with near matches."""
-    agent_defaults(config.agent.algorithm)
-    return ALGORITHMS[config.agent.algorithm].build(config, spec)
+    """The configured algorithm, joined with its learners. Raises ConfigError for what cannot be run."""
+    return members(config, spec)[0] if not config.learners else learners.join(_build_all(config, spec))
 
 
-__all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "Algorithm", "Probes", "Row", "build", "register"]
+def members(config: Config, spec: EnvSpec) -> list[Algorithm]:
+    """The collector, and each learner, as algorithms that act with the agent of the joined one."""
+    built = _build_all(config, spec)
+    return [learners.view(built, i) for i in range(len(built))] if config.learners else built
+
+
+def _build_all(config: Config, spec: EnvSpec) -> list[Algorithm]:
+    built = []
+    for own in learners.configs(config):
+        agent_defaults(own.agent.algorithm)
+        built.append(ALGORITHMS[own.agent.algorithm].build(own, spec))
+    return built
+
+
+__all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "Algorithm", "Probes", "Row", "build", "members", "register"]

@@ -1,0 +1,97 @@
+"""Learners beside a collector: they change nothing for it, and are what the metrics say they are."""
+
+import jax
+import numpy as np
+import pytest
+
+from deepcrl import ConfigError, load_agent, override, preset, train
+from deepcrl.algorithms import learners
+from deepcrl.evaluate import make_evaluate, summarise
+from deepcrl.program import EVALUATE, build, init_state, make_envs, run_key
+
+SMALL = override(
+    preset(),
+    {
+        "env.num_envs": 8,
+        "env.episode_length": 20,
+        "network.depth": 4,
+        "network.width": 16,
+        "train.total_env_steps": 400,
+        "train.unroll_length": 10,
+        "train.prefill_steps": 20,
+        "train.batch_size": 16,
+        "evaluation.num_evals": 2,
+        "evaluation.num_envs": 8,
+    },
+)
+LEARNERS = ("network.depth=8 agent.energy=dot agent.algorithm=cmd1",)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learners")
+    alone = train(SMALL, folder / "alone")
+    together = train(override(SMALL, {"learners": LEARNERS}), folder / "together")
+    return alone, together
+
+
+def plain(row: dict) -> dict:
+    return {key: value for key, value in row.items() if "learner" not in key and not key.startswith(("time/", "wall"))}
+
+
+def test_the_collector_learns_as_it_does_alone(runs):
+    alone, together = runs
+    for before, row in zip(alone.rows, together.rows, strict=True):
+        assert plain(row).keys() == plain(before).keys()
+        for key, value in plain(before).items():
+            assert plain(row)[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
+
+
+def test_every_learner_is_measured(runs):
+    last = runs[1].rows[-1]
+    for name in ("eval/", "train/"):
+        own = {key for key in last if key.startswith(f"{name}learner_1/")}
+        assert {key.replace("learner_1/", "") for key in own} == {k for k in plain(last) if name in k}
+    assert last["train/learner_1/critic_loss"] != last["train/critic_loss"]
+    assert np.isfinite(last["train/learner_1/critic_loss"])
+
+
+def test_members_have_their_own_networks_and_act_with_them():
+    config = override(SMALL, {"learners": LEARNERS})
+    program = build(config)
+    agent = init_state(program).agent
+    assert [member.actor.trunk.stack.units.dense.kernel.shape[0] for member in agent] == [1, 2]
+    state, goal = jax.random.normal(jax.random.key(0), (2, 5, 2))
+    assert not np.allclose(agent[0].actor(state, goal).mean, agent[1].actor(state, goal).mean)
+    np.testing.assert_allclose(
+        program.algorithm.act(agent, state, goal, jax.random.key(1), "mean"),
+        np.tanh(agent[0].actor(state, goal).mean),
+        rtol=1e-5,
+    )
+    # Each evaluation is that of the member's own policy, from the same starts and goals.
+    key = run_key(0, EVALUATE, 0)
+    for i, own in enumerate(learners.configs(config)):
+        alone = build(own).algorithm
+        expected = make_evaluate(make_envs(own)[1], alone, config.evaluation.mode, 8)(agent[i], key)
+        assert summarise(program.evaluate[i](agent, key)) == pytest.approx(summarise(expected), rel=1e-4)
+
+
+def test_a_run_with_learners_is_loaded_as_its_collector(runs):
+    agent = load_agent(runs[1].run_dir)
+    alone = load_agent(runs[0].run_dir)
+    state, goal = np.ones(2), np.zeros(2)
+    np.testing.assert_allclose(agent.act(state, goal), alone.act(state, goal), atol=1e-4)
+    np.testing.assert_allclose(agent.value(state, np.ones(2), goal), alone.value(state, np.ones(2), goal), rtol=1e-3)
+
+
+@pytest.mark.parametrize("text", ["depth=4", "network.depth", "train.batch_size=3", "env.name=ant"])
+def test_learners_that_cannot_be_are_refused(text):
+    with pytest.raises(ConfigError, match="learners = "):
+        build(override(SMALL, {"learners": [text]}))
+
+
+def test_a_learners_own_mistakes_are_named():
+    with pytest.raises(ConfigError, match=r"network\.depth = 6"):
+        build(override(SMALL, {"learners": ["network.depth=6"]}))
+    with pytest.raises(ConfigError, match="must be a list of strings"):
+        override(SMALL, {"learners": "network.depth=4"})
