@@ -180,7 +180,7 @@ def test_missing_fields_take_their_defaults_unless_they_have_none():
         ("agent.learning_rate", r"unknown field 'agent\.learning_rate': did you mean .*actor_learning_rate"),
         (
             "depth.network",
-            r"unknown field 'depth\.network': known: agent, checkpoint, env, evaluation, learners, network, seed, train",
+            r"unknown field 'depth\.network': known: agent, checkpoint, env, evaluation, learners, network, seed",
         ),
         ("seed.value", r"unknown field 'seed\.value': seed has no fields of its own"),
         ("", r"unknown field '': known: agent, checkpoint"),

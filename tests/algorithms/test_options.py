@@ -1,0 +1,103 @@
+"""Every field of every algorithm's settings, and of the networks, changes the program that is traced from them.
+
+What the traced program does with a number is another test's affair; that an option is read at all is this one's. The
+fields of the environment, the schedule and the evaluation are in tests/integration/test_run.py.
+"""
+
+import dataclasses
+import functools
+import re
+
+import jax
+import pytest
+
+from deepcrl import algorithms
+from deepcrl.algorithms import ALGORITHMS
+from deepcrl.config import Config, EnvConfig, NetworkConfig, TrainConfig, agent_defaults, override
+from deepcrl.envs.protocol import EnvSpec
+from deepcrl.program import make_learn, transition_sizes
+from deepcrl.replay import buffer
+
+SPEC = EnvSpec(state_size=4, goal_size=2, goal_indices=(0, 1), action_size=3, episode_length=20, success_radius=0.5)
+NETWORK = NetworkConfig(depth=4, block_size=2, width=8, representation_size=16)
+
+# For every field another legal value; BESIDES says what must be set for the field to act.
+CHANGES = {
+    "network.depth": 8,
+    "network.width": 16,
+    "network.actor_depth": 8,
+    "network.critic_depth": 8,
+    "network.actor_width": 16,
+    "network.critic_width": 16,
+    "network.block_size": 4,
+    "network.backbone": "plain",
+    "network.norm": "hyper",
+    "network.activation": "relu",
+    "network.branch_scale": "zero",
+    "network.final_norm": True,
+    "network.representation_size": 32,
+    "network.remat": "none",
+    "network.unroll": 2,
+    "agent.actor_learning_rate": 2e-3,
+    "agent.max_grad_norm": 1.0,
+    "agent.warmup_updates": 10,
+    "agent.explore": "mean",
+    "agent.energy": "l2",
+    "agent.loss": "symmetric",
+    "agent.logsumexp_penalty": 0.2,
+    "agent.discount": 0.5,
+    "agent.goal_sampling": None,
+    "agent.end_aversion": 0.5,
+    "agent.random_goals": 0.25,
+    "agent.window_length": 5,
+    "agent.critic_learning_rate": 2e-3,
+    "agent.temperature_learning_rate": 2e-3,
+    "agent.entropy_coefficient": 1.0,
+}
+GOAL_SAMPLING = {"crl": "window", "cmd1": "window"}
+BESIDES = {
+    "agent.window_length": {"agent.goal_sampling": "window"},
+    "agent.end_aversion": {"agent.goal_sampling": "absorbing"},
+}
+# Networks without a critic, or without embeddings, have nothing of these sizes.
+WITHOUT: dict[str, set[str]] = {}
+
+
+def fields(name: str) -> list[str]:
+    """Paths of all fields of the algorithm's settings and of the networks."""
+    own = [f"agent.{f.name}" for f in dataclasses.fields(agent_defaults(name)) if f.name != "algorithm"]
+    shared = [f"network.{f.name}" for f in dataclasses.fields(NetworkConfig)]
+    return [path for path in own + shared if path not in WITHOUT.get(name, set())]
+
+
+@functools.cache
+def program(config: Config) -> str:
+    """The text of all that a run traces for an algorithm: first parameters, acting, the updates of a collection."""
+    algorithm = algorithms.build(config, SPEC)
+    key = jax.random.key(0)
+    replay = jax.eval_shape(lambda: buffer.init(buffer.column_sizes(algorithm.columns, transition_sizes(SPEC)), 50, 3))
+    agent = jax.eval_shape(algorithm.init, key)
+    state, goal = jax.ShapeDtypeStruct((3, 4), "float32"), jax.ShapeDtypeStruct((3, 2), "float32")
+    act = lambda agent, state, goal, key: algorithm.act(agent, state, goal, key, config.agent.explore)  # noqa: E731
+    traced = (
+        jax.make_jaxpr(algorithm.init)(key),
+        jax.make_jaxpr(act)(agent, state, goal, key),
+        jax.make_jaxpr(make_learn(algorithm, 2, config.train.batch_size), static_argnums=3)(agent, replay, key, None),
+    )
+    return re.sub(r"0x[0-9a-f]+", "", "\n".join(map(str, traced)))  # no addresses
+
+
+def test_equal_settings_are_equal_programs():
+    config = Config(EnvConfig("none"), agent_defaults("crl"), NETWORK, TrainConfig(batch_size=4))
+    assert program.__wrapped__(config) == program(config)
+
+
+@pytest.mark.parametrize(("name", "path"), [(name, path) for name in ALGORITHMS for path in fields(name)])
+def test_every_option_changes_the_program(name: str, path: str):
+    agent = agent_defaults(name)
+    base = Config(EnvConfig("none"), agent, NETWORK, TrainConfig(batch_size=4))
+    base = override(base, BESIDES.get(path, {}))
+    value = GOAL_SAMPLING[name] if path == "agent.goal_sampling" else CHANGES[path]
+    if value == getattr(base.agent, path.partition(".")[2], None):
+        pytest.fail(f"{path} = {value!r} is the default; choose another value")
+    assert program(override(base, {path: value})) != program(base)
