@@ -27,7 +27,7 @@ import pytest
 
 from deepcrl import cli
 from deepcrl.algorithms import ALGORITHMS
-from deepcrl.config import override
+from deepcrl.config import AGENTS, override
 from deepcrl.envs.table import ENVIRONMENTS
 from deepcrl.evaluate import Episodes, summarise
 from deepcrl.presets import preset
@@ -79,7 +79,11 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": page.stem}
     python = [block for block in blocks(page) if block.language == "python"]
-    with mock.patch.dict(ENVIRONMENTS):  # what a page registers is gone after it
+    with (
+        mock.patch.dict(ENVIRONMENTS),
+        mock.patch.dict(ALGORITHMS),
+        mock.patch.dict(AGENTS),
+    ):  # what a page registers is gone after it
         for block in python:
             # Empty lines in front, so that a traceback points into the page.
             program = compile("\n" * (block.line - 1) + block.code, str(page), "exec")
