@@ -92,8 +92,8 @@ def config_flags(config: Config) -> list[Flag]:
     return list(_leaves(config, ""))
 
 
-def parse_train(args: list[str]) -> tuple[Config, Path]:
-    """The configuration and run folder that `deepcrl train ARGS` asks for. Raises ConfigError."""
+def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...]]:
+    """The configuration, folder and seeds (none: the configuration's) of `deepcrl train ARGS`. Raises ConfigError."""
     from deepcrl.algorithms import DEFAULT_ALGORITHM
     from deepcrl.envs.registry import QUICKSTART
     from deepcrl.presets import Scale, preset
@@ -108,19 +108,29 @@ def parse_train(args: list[str]) -> tuple[Config, Path]:
     scale_help = "Whose settings the defaults are: of a run on two cores, or of the paper's."
     fields.append(("scale", Annotated[Scale, tyro.conf.arg(help=scale_help)], scale))
     out_help = "Run folder; must not exist. The default is a new one under runs/."
+    seeds_help = "Train one run for each of these seeds, in OUT/seed-N, and summarise them; --seed has no say then."
+    fields.append(("seeds", Annotated[tuple[int, ...], tyro.conf.arg(help=seeds_help)], ()))
     fields.append(("out", Annotated[Path | None, tyro.conf.arg(help=out_help)], None))
     options = dataclasses.make_dataclass("TrainOptions", fields, frozen=True)
     shown = f"The defaults shown are those of {algorithm} on {env}; --env, --algorithm and --scale change them."
     description = f"Train an agent. {shown}"
     parsed = _parse(options, "deepcrl train", args, description=description)
     config = override(defaults, {flag.path: getattr(parsed, flag.name) for flag in flags})
-    return config, typing.cast(Any, parsed).out or _new_folder(config)
+    given = typing.cast(Any, parsed)
+    return config, given.out or _new_folder(config), given.seeds
 
 
 def _train(args: list[str]) -> int:
-    config, out = parse_train(args)
+    config, out, many = parse_train(args)
+    from deepcrl import seeds
     from deepcrl.train import train
 
+    if many:
+        results = seeds.train_seeds(config, many, out)
+        if not all(_finish(result) == 0 for result in results):
+            return INTERRUPTED
+        print(seeds.text(seeds.summarise(out)))
+        return 0
     return _finish(train(config, out))
 
 

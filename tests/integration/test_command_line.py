@@ -114,7 +114,7 @@ def test_every_field_of_the_configuration_is_a_documented_flag(capsys: pytest.Ca
 def test_flags_reach_the_configuration(tmp_path: Path):
     args = ["--env", "ant", "--depth", "8", "--width", "32", "--actor-depth", "4", "--critic-depth", "12"]
     args += ["--batch-size", "64", "--num-envs", "32", "--seed", "7", "--num-evals", "3", "--total-env-steps", "400000"]
-    config, out = cli.parse_train([*args, "--out", str(tmp_path / "x")])
+    config, out, _ = cli.parse_train([*args, "--out", str(tmp_path / "x")])
     assert out == tmp_path / "x"
     changes = {"network.depth": 8, "network.width": 32, "network.actor_depth": 4, "network.critic_depth": 12}
     changes |= {"train.batch_size": 64, "env.num_envs": 32, "seed": 7, "evaluation.num_evals": 3}
@@ -123,7 +123,7 @@ def test_flags_reach_the_configuration(tmp_path: Path):
 
 def test_no_flags_are_the_quickstart_in_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    config, first = cli.parse_train([])
+    config, first, _ = cli.parse_train([])
     assert config == preset(registry.QUICKSTART)
     assert first == Path("runs") / f"{registry.QUICKSTART}-{config_id(config)}"
     os.makedirs(first)
@@ -138,7 +138,7 @@ def test_defaults_of_a_bare_configuration_are_the_papers():
 
 def test_scale_paper_takes_the_papers_settings(tmp_path: Path, capsys: pytest.CaptureFixture):
     args = ["--env", "ant_u_maze", "--scale", "paper", "--seed", "4", "--out", str(tmp_path)]
-    config, _ = cli.parse_train(args)
+    config, _, _ = cli.parse_train(args)
     bare = Config(env=EnvConfig("ant_u_maze"), agent=agent_defaults(DEFAULT_ALGORITHM), seed=4)
     changes = {"env.auto_reset": "cached", "env.engine": "spring", "agent.goal_sampling": "window"}
     assert config == override(bare, {**changes, "evaluation.env": "ant_u_maze_eval"})

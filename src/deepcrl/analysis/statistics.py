@@ -1,0 +1,44 @@
+"""Scores of runs and what several seeds say together: mean, interquartile mean, 95% bootstrap intervals."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+LAST = 5
+"""Evaluations whose mean is a run's score (paper, Table 1)."""
+RESAMPLES = 10_000
+
+
+class Estimate(NamedTuple):
+    """A statistic over seeds and its 95% percentile bootstrap interval, which one seed has not."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        interval = "" if self.low is None or self.high is None else f" [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.value:.2f}{interval}"
+
+
+def score(rows: Sequence[dict[str, Any]], metric: str = "eval/time_at_goal") -> float:
+    """A run's score: the mean of its last five evaluations, the untrained policy's not among them."""
+    trained = [row[metric] for row in rows if row["gradient_steps"] > 0]
+    return float(np.mean(trained[-LAST:]))
+
+
+def interquartile_mean(scores: Sequence[float]) -> float:
+    """Mean without the lowest and the highest quarter, each rounded down to whole seeds (Agarwal et al., 2021)."""
+    return float(stats.trim_mean(scores, 0.25))
+
+
+def estimate(scores: Sequence[float], statistic: Callable[[Sequence[float]], float]) -> Estimate:
+    """The statistic of all seeds' scores, and how far it moves when seeds are drawn anew with replacement."""
+    value = float(statistic(scores))
+    if len(scores) < 2:
+        return Estimate(value, None, None)
+    draws = np.random.default_rng(0).choice(np.asarray(scores), size=(RESAMPLES, len(scores)))
+    low, high = np.quantile([statistic(draw) for draw in draws], [0.025, 0.975])
+    return Estimate(value, float(low), float(high))

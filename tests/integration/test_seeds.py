@@ -1,0 +1,74 @@
+"""Several seeds of one configuration: the runs are those of each seed alone, and the summary is theirs."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from deepcrl import ConfigError, override, preset, seeds, train
+from deepcrl.analysis.statistics import score
+from deepcrl.logging import rows
+
+SMALL = override(
+    preset(),
+    {
+        "env.num_envs": 8,
+        "env.episode_length": 20,
+        "network.depth": 4,
+        "network.width": 16,
+        "train.total_env_steps": 400,
+        "train.unroll_length": 10,
+        "train.prefill_steps": 20,
+        "train.batch_size": 16,
+        "evaluation.num_evals": 2,
+        "evaluation.num_envs": 8,
+    },
+)
+
+
+def numbers(found: list[dict]) -> list[dict]:
+    return [{key: value for key, value in row.items() if not key.startswith(("time/", "wall"))} for row in found]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("many") / "runs"
+    assert all(result.finished for result in seeds.train_seeds(SMALL, (3, 1), out))
+    return out
+
+
+def test_every_seed_is_the_run_it_is_alone(folder, tmp_path):
+    alone = train(override(SMALL, {"seed": 1}), tmp_path / "alone")
+    assert numbers(alone.rows) == numbers(rows.read(folder / "seed-1"))
+    assert numbers(alone.rows) != numbers(rows.read(folder / "seed-3"))
+
+
+def test_the_summary_is_of_the_runs(folder):
+    summary = json.loads((folder / seeds.SUMMARY).read_text())
+    assert summary["seeds"] == [1, 3]
+    scores = [score(rows.read(folder / f"seed-{seed}"), "eval/final_distance") for seed in (1, 3)]
+    assert summary["eval/final_distance"]["scores"] == scores
+    assert summary["eval/final_distance"]["mean"]["value"] == np.mean(scores)
+    assert f"mean {np.mean(scores):.2f} [" in seeds.text(summary)
+
+
+def test_only_what_is_missing_is_trained(folder, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(folder, again)
+    shutil.rmtree(again / "seed-3")
+    before = (again / "seed-1" / rows.FILE).read_text()
+    results = seeds.train_seeds(SMALL, (1, 3), again)
+    assert (again / "seed-1" / rows.FILE).read_text() == before
+    assert numbers(results[1].rows) == numbers(rows.read(folder / "seed-3"))
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path):
+    with pytest.raises(ConfigError, match="seeds = 1 1 must be one or more different numbers"):
+        seeds.train_seeds(SMALL, (1, 1), tmp_path / "x")
+    with pytest.raises(ConfigError, match="seed-1 holds a run of another configuration"):
+        seeds.train_seeds(override(SMALL, {"agent.discount": 0.5}), (0, 1), folder)
+    with pytest.raises(ConfigError, match=r"network\.depth = 5"):
+        seeds.train_seeds(override(SMALL, {"network.depth": 5}), (0, 1), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    assert not (folder / "seed-0").exists()

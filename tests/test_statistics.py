@@ -1,0 +1,39 @@
+"""Scores and intervals against enumerations."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from deepcrl.analysis.statistics import Estimate, estimate, interquartile_mean, score
+
+
+def test_a_score_is_the_mean_of_the_last_five_trained_evaluations():
+    rows = [{"gradient_steps": 10 * i, "eval/time_at_goal": float(i**2)} for i in range(8)]
+    assert score(rows) == np.mean([9, 16, 25, 36, 49])
+    assert score(rows[:3]) == np.mean([1, 4])
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [([1.0, 2.0, 100.0], 103 / 3), ([100.0, 1.0, 2.0, 3.0], 2.5), ([9.0, 0.0, 1.0, 2.0, 3.0], 2.0)],
+)
+def test_the_interquartile_mean_leaves_out_whole_quarters(scores, expected):
+    assert interquartile_mean(scores) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("statistic", [np.mean, interquartile_mean])
+def test_the_interval_is_that_of_all_resamples(statistic):
+    scores = [1.0, 2.0, 4.0, 8.0, 16.0]
+    resamples = [statistic(draw) for draw in itertools.product(scores, repeat=5)]
+    found = estimate(scores, statistic)
+    assert found.value == pytest.approx(statistic(scores))
+    # Of a discrete distribution, from ten thousand draws: the quantiles of slightly smaller and larger shares bound it.
+    assert np.quantile(resamples, 0.022) <= found.low <= np.quantile(resamples, 0.028)
+    assert np.quantile(resamples, 0.972) <= found.high <= np.quantile(resamples, 0.978)
+    assert str(Estimate(1.0, 0.5, 2.0)) == "1.00 [0.50, 2.00]"
+
+
+def test_one_seed_has_no_interval():
+    assert estimate([3.0], np.mean) == Estimate(3.0, None, None)
+    assert str(Estimate(3.0, None, None)) == "3.00"
