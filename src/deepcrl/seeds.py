@@ -6,7 +6,7 @@ OUT/summary.json              the scores, their mean and interquartile mean with
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from deepcrl.analysis.statistics import Estimate, estimate, interquartile_mean, 
 from deepcrl.config import Config, ConfigError
 from deepcrl.logging import rows
 from deepcrl.program import build
-from deepcrl.train import Result, load_config, resume, train
+from deepcrl.train import Result, load_config, resume, start
 
 SUMMARY = "summary.json"
 METRICS = ("eval/time_at_goal", "eval/success_any", "eval/final_distance")
@@ -32,21 +32,27 @@ def train_seeds(config: Config, seeds: Sequence[int], out: str | Path) -> list[R
         ConfigError: before anything is compiled, when a seed is given twice, the configuration cannot be run, or a
             folder holds a run of another configuration.
     """
-    out = Path(out)
+    results = []
+    for result in train_each(config, seeds, Path(out)):
+        results.append(result)
+        if not result.finished:
+            break
+    summarise(Path(out))
+    return results
+
+
+def train_each(config: Config, seeds: Sequence[int], out: Path) -> Iterator[Result]:
+    """The runs of `train_seeds`, each as soon as it ends; all share one compiled program. Raises as it does."""
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds = {' '.join(map(str, seeds)) or 'none'} must be one or more different numbers")
     runs = {out / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in seeds}
+    program = build(config)
     for run_dir, own in runs.items():
-        build(own)
         if run_dir.exists() and load_config(run_dir) != own:
             raise ConfigError(f"out = {str(out)!r}: {run_dir.name} holds a run of another configuration")
-    results = []
     for run_dir, own in runs.items():
-        results.append(resume(run_dir) if run_dir.exists() else train(own, run_dir))
-        if not results[-1].finished:
-            break
-    summarise(out)
-    return results
+        mine = program._replace(config=own)
+        yield resume(run_dir, mine) if run_dir.exists() else start(mine, run_dir)
 
 
 def summarise(out: Path) -> dict[str, Any]:

@@ -44,21 +44,27 @@ def train(config: Config, run_dir: str | Path) -> Result:
     Raises:
         ConfigError: before anything is compiled, when the configuration or the folder cannot be used.
     """
-    run_dir = Path(run_dir)
-    program = build(config)
-    create_run_dir(config, run_dir)
+    return start(build(config), Path(run_dir))
+
+
+def start(program: Program, run_dir: Path) -> Result:
+    """Train from scratch with a program that may have trained other seeds, and need not be compiled again then."""
+    create_run_dir(program.config, run_dir)
     return _run(program, run_dir, init_state(program), 0, 0.0)
 
 
-def resume(run_dir: str | Path) -> Result:
+def resume(run_dir: str | Path, program: Program | None = None) -> Result:
     """Continue an interrupted run from its newest whole checkpoint; a finished run is left as it is.
+
+    Args:
+        program: that of this run's configuration, where it is at hand; else it is built.
 
     Raises:
         ConfigError: when the folder holds no run.
         CheckpointError: when it holds no usable checkpoint, or one of another configuration.
     """
     run_dir = Path(run_dir)
-    program = build(load_config(run_dir))
+    program = program or build(load_config(run_dir))
     folder = run_dir / "checkpoints"
     if not checkpoint.steps(folder):
         # Stopped before the first checkpoint: nothing is lost by starting over.

@@ -7,6 +7,7 @@ fields of the environment, the schedule and the evaluation are in tests/integrat
 import dataclasses
 import functools
 import re
+from typing import Any
 
 import jax
 import pytest
@@ -53,14 +54,40 @@ CHANGES = {
     "agent.critic_learning_rate": 2e-3,
     "agent.temperature_learning_rate": 2e-3,
     "agent.entropy_coefficient": 1.0,
+    "agent.target_rate": 0.1,
+    "agent.her_share": 0.5,
+    "agent.her": "final",
+    "agent.policy_delay": 3,
+    "agent.exploration_noise": 0.1,
+    "agent.target_noise": 0.1,
+    "agent.noise_clip": 0.1,
 }
-GOAL_SAMPLING = {"crl": "window", "cmd1": "window"}
-BESIDES = {
+# What stands in CHANGES' place for one algorithm only.
+OWN: dict[tuple[str, str], Any] = {
+    ("crl", "agent.goal_sampling"): "window",
+    ("cmd1", "agent.goal_sampling"): "window",
+    ("gcbc", "agent.goal_sampling"): "uniform",
+    ("gcsl", "agent.goal_sampling"): "final",
+    ("gcbc", "agent.max_entropy"): True,
+    ("gcsl", "agent.max_entropy"): False,
+}
+BESIDES: dict[str, dict[str, Any]] = {
     "agent.window_length": {"agent.goal_sampling": "window"},
     "agent.end_aversion": {"agent.goal_sampling": "absorbing"},
+    "agent.her": {"agent.her_share": 0.5},
 }
-# Networks without a critic, or without embeddings, have nothing of these sizes.
-WITHOUT: dict[str, set[str]] = {}
+BESIDES_OWN: dict[tuple[str, str], dict[str, Any]] = {
+    ("gcsl", "agent.discount"): {"agent.goal_sampling": "geometric"},
+    ("gcbc", "agent.temperature_learning_rate"): {"agent.max_entropy": True},
+    ("gcbc", "agent.entropy_coefficient"): {"agent.max_entropy": True},
+}
+# Networks without a critic refuse settings of it, those without embeddings have none of this size.
+NO_EMBEDDINGS = {"network.representation_size"}
+NO_CRITIC = {"network.representation_size", "network.critic_depth", "network.critic_width"}
+WITHOUT = {
+    **dict.fromkeys(("sac", "sac_her", "td3", "td3_her"), NO_EMBEDDINGS),
+    **dict.fromkeys(("gcbc", "gcsl"), NO_CRITIC),
+}
 
 
 def fields(name: str) -> list[str]:
@@ -96,8 +123,8 @@ def test_equal_settings_are_equal_programs():
 def test_every_option_changes_the_program(name: str, path: str):
     agent = agent_defaults(name)
     base = Config(EnvConfig("none"), agent, NETWORK, TrainConfig(batch_size=4))
-    base = override(base, BESIDES.get(path, {}))
-    value = GOAL_SAMPLING[name] if path == "agent.goal_sampling" else CHANGES[path]
+    base = override(base, BESIDES_OWN.get((name, path), BESIDES.get(path, {})))
+    value = OWN[name, path] if (name, path) in OWN else CHANGES[path]
     if value == getattr(base.agent, path.partition(".")[2], None):
         pytest.fail(f"{path} = {value!r} is the default; choose another value")
     assert program(override(base, {path: value})) != program(base)

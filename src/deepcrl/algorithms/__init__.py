@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from deepcrl.algorithms import crl, learners
+from deepcrl.algorithms import crl, gcbc, learners, sac, td3
 from deepcrl.algorithms.base import Algorithm, Probes
 from deepcrl.config import AGENTS, AgentConfig, Config, agent_defaults
 from deepcrl.envs.protocol import EnvSpec
@@ -34,6 +34,17 @@ register(
     crl.build,
     crl.CRLConfig("cmd1", energy="mrn", loss="backward"),
     "contrastive RL with a quasimetric: MRN distance, backward InfoNCE",
+)
+register("sac", sac.build, sac.SACConfig("sac"), "soft actor-critic on commanded goals and sparse rewards")
+register("sac_her", sac.build, sac.SACConfig("sac_her", her_share=0.8), "SAC with hindsight experience replay")
+register("td3", td3.build, td3.TD3Config("td3"), "twin delayed DDPG on commanded goals and sparse rewards")
+register("td3_her", td3.build, td3.TD3Config("td3_her", her_share=0.8), "TD3 with hindsight experience replay")
+register("gcbc", gcbc.build, gcbc.GCBCConfig("gcbc"), "goal-conditioned behavioural cloning of what led there")
+register(
+    "gcsl",
+    gcbc.build,
+    gcbc.GCBCConfig("gcsl", goal_sampling="uniform", max_entropy=True),
+    "goal-conditioned supervised learning: uniform future goals, an entropy target",
 )
 
 DEFAULT_ALGORITHM = "crl"

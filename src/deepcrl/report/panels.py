@@ -41,12 +41,12 @@ BEHAVIOUR = (
 TRAINING = (
     Panel(
         "Critic loss",
-        "Contrastive loss, its logsumexp penalty included, on batches of replayed pairs.",
+        "What the critic is trained on, penalties included, on batches from the replay.",
         (("train/critic_loss", ""),),
     ),
     Panel(
         "Actor loss",
-        "Temperature times log-probability, minus the critic's value of the actor's own actions.",
+        "With a critic: temperature times log-probability minus the value of its actions.",
         (("train/actor_loss", ""),),
     ),
     Panel(
@@ -78,8 +78,29 @@ TRAINING = (
     ),
     Panel(
         "Gradient norms",
-        "L2 norm of the gradient of each network: the actor, and the critic's two encoders, φ(s, a) and ψ(g).",
-        (("train/actor_grad_norm", "actor"), ("train/phi_grad_norm", "φ"), ("train/psi_grad_norm", "ψ")),
+        "L2 norm of the gradient of each network: the actor, and the critic, or its two encoders, φ(s, a) and ψ(g).",
+        (
+            ("train/actor_grad_norm", "actor"),
+            ("train/critic_grad_norm", "critic"),
+            ("train/phi_grad_norm", "φ"),
+            ("train/psi_grad_norm", "ψ"),
+        ),
+    ),
+    Panel(
+        "Value",
+        "Mean of the critics' values, discounted steps at the goal, and how far the two are apart; last batch.",
+        (("train/value", "mean"), ("train/value_gap", "gap")),
+    ),
+    Panel(
+        "Rewarded steps",
+        "Share of a batch's steps whose outcome is at their goal, relabelled goals included.",
+        (("train/reward", ""),),
+        "share",
+    ),
+    Panel(
+        "Action error",
+        "Root mean square of the policy's mean action minus the stored one, per action entry.",
+        (("train/action_error", ""),),
     ),
     Panel(
         "Log-partition",

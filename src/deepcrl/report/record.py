@@ -142,8 +142,8 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def preset_values(config: Config) -> dict[str, Any] | None:
-    """The environment's preset as dotted paths; None for an environment that has none here."""
+    """The environment's preset for the run's algorithm as dotted paths; None for an environment that has none here."""
     try:
-        return flat(preset(config.env.name))
+        return flat(preset(config.env.name, algorithm=config.agent.algorithm))
     except ConfigError:
         return None

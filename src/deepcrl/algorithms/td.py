@@ -1,0 +1,107 @@
+"""What the temporal-difference algorithms share: sparse rewards, hindsight experience replay, twin critics.
+
+The reward of a step is 1 where its outcome, the true next state, lies within the success radius of the goal, else 0:
+the value of a policy is its discounted time at goal. Reaching a goal ends nothing. A terminated step has no future; a
+truncated one is an accident of the clock, and its future counts.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from deepcrl.algorithms import parts
+from deepcrl.config import AgentConfig, Config, NetworkConfig
+from deepcrl.envs.protocol import EnvSpec
+from deepcrl.nn.encoder import Encoder
+from deepcrl.replay import buffer, hindsight
+from deepcrl.types import Metrics, StepBatch
+
+COLUMNS = ("state", "action", "goal", "next_state", "terminated")
+
+
+@dataclass(frozen=True)
+class TDConfig(AgentConfig):
+    """Settings of both algorithms; the fact sheet's recommendations (2.1)."""
+
+    discount: float = 0.99
+    """Gamma of the value, the discounted time at goal."""
+    critic_learning_rate: float = 3e-4
+    """Step size of the Adam of both critics together."""
+    target_rate: float = 0.005
+    """Share of the online network that a target network takes on at each of its steps (tau)."""
+    her_share: float = 0.0
+    """Share of a batch whose goal is one that its trajectory achieved later, in place of the commanded one."""
+    her: hindsight.HerStrategy = "future"
+    """Which later outcome: "future" any, uniformly; "final" the trajectory's last; "mixed" either, with equal chance.
+    Acts with her_share above 0 only."""
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError for settings that these algorithms cannot run with."""
+    parts.check(config, ranks=True)
+    parts.check_share(config, "her_share")
+    parts.check_share(config, "target_rate")
+
+
+def init_critics(key: PRNGKeyArray, spec: EnvSpec, network: NetworkConfig) -> Encoder:
+    """Two critics Q(s, a, g) as one network whose leaves have a leading axis [2]."""
+    size = spec.state_size + spec.action_size + spec.goal_size
+    return jax.vmap(lambda k: Encoder.init(k, size, network, 1))(jax.random.split(key, 2))
+
+
+def values(critics: Encoder, state: Array, action: Array, goal: Array) -> Float[Array, "2 B"]:
+    """Both critics' values."""
+    inputs = jnp.concatenate([state, action, goal], axis=-1)
+    return jax.vmap(lambda critic: critic(inputs)[..., 0])(critics)
+
+
+def least(critics: Encoder, state: Array, action: Array, goal: Array) -> Float[Array, "B"]:
+    """The smaller of the two critics' values."""
+    return jnp.min(values(critics, state, action, goal), axis=0)
+
+
+def rewards(spec: EnvSpec, batch: StepBatch) -> Float[Array, "B"]:
+    """1 where the step's outcome is at the goal, else 0."""
+    achieved = batch.next_state[..., np.array(spec.goal_indices)]
+    return (jnp.linalg.norm(achieved - batch.goal, axis=-1) < spec.success_radius).astype(jnp.float32)
+
+
+def targets(spec: EnvSpec, discount: float, batch: StepBatch, future: Float[Array, "B"]) -> Float[Array, "B"]:
+    """r + gamma (1 - terminated) V(s'), with V(s') as given."""
+    return rewards(spec, batch) + discount * (1.0 - batch.terminated.astype(jnp.float32)) * future
+
+
+def critic_loss(critics: Encoder, batch: StepBatch, target: Float[Array, "B"]) -> Float[Array, ""]:
+    """Half the mean squared error of both critics."""
+    return 0.5 * jnp.mean(jnp.square(values(critics, batch.state, batch.action, batch.goal) - target))
+
+
+def draw(config: TDConfig, key: PRNGKeyArray, replay: buffer.Replay, shape: tuple[int, ...]) -> hindsight.Relabelled:
+    """Steps, and for a share of them the later step whose outcome becomes their goal."""
+    return hindsight.sample_relabelled(key, replay, shape, config.her, config.her_share)
+
+
+def relabel(spec: EnvSpec, replay: buffer.Replay, rows: hindsight.Relabelled) -> StepBatch:
+    """The steps with their goals, commanded or achieved."""
+    commanded = buffer.gather(replay, "goal", rows.time, rows.env)
+    achieved = buffer.gather(replay, "next_state", rows.outcome, rows.env)[..., np.array(spec.goal_indices)]
+    return StepBatch(
+        state=buffer.gather(replay, "state", rows.time, rows.env),
+        action=buffer.gather(replay, "action", rows.time, rows.env),
+        goal=jnp.where(rows.relabelled[..., None], achieved, commanded),
+        next_state=buffer.gather(replay, "next_state", rows.time, rows.env),
+        terminated=buffer.gather(replay, "terminated", rows.time, rows.env)[..., 0] > 0,
+    )
+
+
+def diagnose(spec: EnvSpec, critics: Encoder, batch: StepBatch) -> Metrics:
+    """Mean value, how far the two critics are apart, and the share of rewarded steps, on one batch."""
+    both = values(critics, batch.state, batch.action, batch.goal)
+    return {
+        "value": jnp.mean(both),
+        "value_gap": jnp.mean(jnp.abs(both[0] - both[1])),
+        "reward": jnp.mean(rewards(spec, batch)),
+    }
