@@ -100,9 +100,8 @@ def run_group(task: tuple[list[Cell], dict[str, Any], str, Path, Path]) -> str:
         with open(out / f"{name}.log", "a") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        for seed, result in zip(
-            [cell[3] for cell in cells], seeds.train_each(config, [c[3] for c in cells], out / name), strict=True
-        ):
+        results = seeds.train_seeds(config, [cell[3] for cell in cells], out / name, together=False)
+        for (*_, seed), result in zip(cells, results, strict=True):
             rows = result.rows
             line = {
                 "env": env,

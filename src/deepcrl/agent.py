@@ -1,6 +1,7 @@
 """A trained agent, loaded from its run folder: act, value, embeddings, fresh episodes."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from deepcrl import checkpoint
+from deepcrl.algorithms.base import TrunkView
 from deepcrl.config import Config, ConfigError, override
 from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes, make_evaluate, summarise
@@ -36,6 +38,8 @@ class LoadedAgent(NamedTuple):
     """(state, action, goal) to the critic's value, f(phi(s, a), psi(g))."""
     embed_state_action: Callable[[Array, Array], Float[np.ndarray, "*batch R"]]
     embed_goal: Callable[[Array], Float[np.ndarray, "*batch R"]]
+    trunks: Callable[..., dict[str, TrunkView]] | None
+    """(states, actions, goals) to the networks' trunks; None where the algorithm shows none."""
     episodes: Callable[..., Episodes]
     """(num_episodes, *, mode="mean", seed=0) to that many fresh episodes."""
 
@@ -100,6 +104,7 @@ def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:
         value=probe(probes.value, "value"),
         embed_state_action=probe(probes.embed_state_action, "embed_state_action"),
         embed_goal=probe(probes.embed_goal, "embed_goal"),
+        trunks=probes.trunks and partial(probes.trunks, agent),
         episodes=episodes,
     )
 

@@ -1,4 +1,4 @@
-"""The command line: deepcrl train | resume | evaluate | report | render | list | doctor.
+"""The command line: deepcrl train | resume | evaluate | report | render | blocks | list | doctor.
 
 Flags of `train` are made from the configuration's dataclasses, with the named environment's settings as defaults. A
 mistake in the input ends in one line on stderr and exit code 2, before anything is compiled.
@@ -29,6 +29,7 @@ USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says mo
   evaluate   fresh episodes with a trained agent
   report     write a run's report.html again
   render     a run's episodes as an interactive 3-D page, MP4 or GIF
+  blocks     what every residual block of a run's networks adds
   list       environments and algorithms
   doctor     what this machine has, and what is missing for the rest
 """
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "evaluate": _evaluate,
         "report": _report,
         "render": _render,
+        "blocks": _blocks,
         "list": _list,
         "doctor": _doctor,
     }
@@ -230,6 +232,32 @@ def _render(args: list[str]) -> int:
 
     for path in render(**chosen):
         print(path)
+    return 0
+
+
+def _blocks(args: list[str]) -> int:
+    def options(
+        run_dir: tyro.conf.Positional[Path],
+        /,
+        which: str = "latest",
+        steps: int = 100,
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """Print what every residual block of the agent's networks adds, and the size of its gradient (Figure 17).
+
+        Args:
+            run_dir: Folder of the run.
+            which: Checkpoint: "latest", "best", or a number of collections; checkpoint.keep says how many stay.
+            steps: Env steps in each of 16 environments, whose states go through the networks.
+            seed: Decides their starts and goals.
+        """
+        number = int(which) if which.isdecimal() else which
+        return {"run_dir": run_dir, "which": number, "steps": steps, "seed": seed}
+
+    wanted = _parse(options, "deepcrl blocks", args)
+    from deepcrl.analysis.blocks import block_norms, text
+
+    print(text(block_norms(**wanted)))
     return 0
 
 

@@ -4,7 +4,8 @@ Every random number comes from the seed and a counter, so the state saved in a c
 resumed run continues to the same numbers.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from deepcrl.envs.protocol import Env, EnvSpec, EnvState
 from deepcrl.evaluate import Evaluate, make_evaluate
 from deepcrl.plan import Plan, plan
 from deepcrl.replay import buffer
-from deepcrl.types import Metrics
+from deepcrl.types import Metrics, Transition
 
 # What a key is for; the seed, the purpose and a counter make every key of a run.
 INIT, RESET, COLLECT, LEARN, EVALUATE = range(5)
@@ -47,13 +48,21 @@ class Program(NamedTuple):
     algorithm: Algorithm
     env: Env
     collect: Collect
+    insert: Callable[[buffer.Replay, Transition], buffer.Replay]
     learn: Callable[[Agent, buffer.Replay, PRNGKeyArray, Metrics], tuple[Agent, Metrics]]
     evaluate: tuple[Evaluate, ...]
-    """One for the agent, and one for each of its learners."""
+    """One for the agent, and one for each of its learners; for a single run also where several are trained."""
+    seeds: tuple[int, ...]
+    """Of the runs that are trained together. With more than one, `collect`, `insert` and `learn` are vectorised over
+    them, and all that they take and return has a leading axis, one slot for each run."""
 
 
-def build(config: Config) -> Program:
-    """Check the configuration and make the functions of its run; compiles nothing. Raises ConfigError."""
+def build(config: Config, seeds: Sequence[int] = ()) -> Program:
+    """Check the configuration and make the functions of its run; compiles nothing. Raises ConfigError.
+
+    With several `seeds`, of as many runs at once, whose environment must be on the device.
+    """
+    seeds = tuple(seeds) or (config.seed,)
     the_plan = plan(config)
     env, eval_env = make_envs(config)
     if config.train.overlap and env.on_device:
@@ -61,19 +70,35 @@ def build(config: Config) -> Program:
             f"train.overlap = True needs a host engine, such as mujoco; {config.env.name} runs on the device, "
             "where nothing is left to overlap"
         )
+    if len(seeds) > 1 and not env.on_device:
+        raise ConfigError(
+            f"{config.env.name} steps on the host, one run after another: seeds cannot be trained at once"
+        )
+
+    def each(function: Any, donated: tuple[int, ...] = ()) -> Any:
+        return function if len(seeds) == 1 else jax.jit(jax.vmap(function), donate_argnums=donated)
+
     algorithm = algorithms.build(config, env.spec)
     return Program(
         config=config,
         plan=the_plan,
         algorithm=algorithm,
         env=env,
-        collect=make_collect(env, algorithm, config.agent.explore, config.train.unroll_length),
-        learn=make_learn(algorithm, the_plan.updates_per_collection, config.train.batch_size),
+        collect=each(make_collect(env, algorithm, config.agent.explore, config.train.unroll_length)),
+        insert=each(buffer.jit_insert, (0,)),
+        learn=each(make_learn(algorithm, the_plan.updates_per_collection, config.train.batch_size), (0, 3)),
         evaluate=tuple(
             make_evaluate(eval_env, member, config.evaluation.mode, config.evaluation.num_envs)
             for member in algorithms.members(config, env.spec)
         ),
+        seeds=seeds,
     )
+
+
+def reseed(program: Program, seed: int) -> Program:
+    """The same compiled pieces for a single run with another seed."""
+    assert len(program.seeds) == 1
+    return program._replace(config=dataclasses.replace(program.config, seed=seed), seeds=(seed,))
 
 
 def make_envs(config: Config) -> tuple[Env, Env]:
@@ -89,18 +114,33 @@ def make_envs(config: Config) -> tuple[Env, Env]:
 
 
 def init_state(program: Program) -> TrainState:
-    """The state before the first collection; decided by the seed."""
+    """The state before the first collection; decided by the seeds."""
+    return stack([_init_state(program, seed) for seed in program.seeds])
+
+
+def _init_state(program: Program, seed: int) -> TrainState:
     config, env, algorithm = program.config, program.env, program.algorithm
-    agent = jax.jit(algorithm.init)(run_key(config.seed, INIT, 0))
+    agent = jax.jit(algorithm.init)(run_key(seed, INIT, 0))
     replay = buffer.init(
         buffer.column_sizes(algorithm.columns, transition_sizes(env.spec)),
         config.train.replay_capacity,
         config.env.num_envs,
     )
-    batch_keys = jax.eval_shape(program.learn, agent, replay, run_key(0, LEARN, 0), None)[1]
-    sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), batch_keys)
-    env_state = env.reset(run_key(config.seed, RESET, 0), config.env.num_envs)
+    learn = make_learn(algorithm, program.plan.updates_per_collection, config.train.batch_size)
+    metrics = jax.eval_shape(learn, agent, replay, run_key(0, LEARN, 0), None)[1]
+    sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), metrics)
+    env_state = env.reset(run_key(seed, RESET, 0), config.env.num_envs)
     return TrainState(agent, env_state, replay, sums, to_host(agent) if config.train.overlap else None)
+
+
+def stack(runs: Sequence[Any]) -> Any:
+    """Records of several runs as one with a leading axis; that of a single run as it is."""
+    return runs[0] if len(runs) == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs)
+
+
+def slot(program: Program, stacked: Any, index: int) -> Any:
+    """One run's part of a record of all of them."""
+    return stacked if len(program.seeds) == 1 else jax.tree.map(lambda leaf: leaf[index], stacked)
 
 
 def to_host(agent: Agent) -> Agent:
@@ -123,6 +163,11 @@ def transition_sizes(spec: EnvSpec) -> dict[str, int]:
 def run_key(seed: int, purpose: int, counter: int) -> PRNGKeyArray:
     """The key for one purpose at one count."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), counter)
+
+
+def run_keys(program: Program, purpose: int, counter: int) -> PRNGKeyArray:
+    """Such a key for each run."""
+    return stack([run_key(seed, purpose, counter) for seed in program.seeds])
 
 
 def make_learn(algorithm: Algorithm, updates: int, batch_size: int) -> Any:

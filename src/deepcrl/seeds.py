@@ -4,9 +4,9 @@ OUT/seed-0, OUT/seed-1, ...   run folders like any other; each can be resumed, r
 OUT/summary.json              the scores, their mean and interquartile mean with 95% bootstrap intervals
 """
 
-import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +15,90 @@ import numpy as np
 from deepcrl.analysis.statistics import Estimate, estimate, interquartile_mean, score
 from deepcrl.config import Config, ConfigError
 from deepcrl.logging import rows
-from deepcrl.program import build
-from deepcrl.train import Result, load_config, resume, start
+from deepcrl.program import Program, TrainState, build, init_state, reseed, stack
+from deepcrl.train import Result, create_run_dir, load_config, restore, run
 
 SUMMARY = "summary.json"
 METRICS = ("eval/time_at_goal", "eval/success_any", "eval/final_distance")
 
 
-def train_seeds(config: Config, seeds: Sequence[int], out: str | Path) -> list[Result]:
-    """Train one run for each seed, one after another, and write the summary of all.
+def train_seeds(config: Config, seeds: Sequence[int], out: str | Path, *, together: bool | None = None) -> list[Result]:
+    """Train one run for each seed and write the summary of all.
 
     Seeds whose folder is already there are not trained again: a finished one is taken as it is, an interrupted one is
     resumed. After an interruption the seeds that are left are not begun.
+
+    Args:
+        together: all at once, as one vectorised program, which needs an environment on the device; or one after
+            another, in less memory and to the very numbers of each seed alone. None: at once where it can be.
 
     Raises:
         ConfigError: before anything is compiled, when a seed is given twice, the configuration cannot be run, or a
             folder holds a run of another configuration.
     """
-    results = []
-    for result in train_each(config, seeds, Path(out)):
-        results.append(result)
-        if not result.finished:
+    out = Path(out)
+    programs = check(config, seeds, out)
+    if together is None:
+        together = next(iter(programs.values())).env.on_device
+    if together:
+        build(config, seeds)
+    results = (_at_once if together else _one_by_one)(programs)
+    summarise(out)
+    return [results[run_dir] for run_dir in programs if run_dir in results]
+
+
+def check(config: Config, seeds: Sequence[int], out: Path) -> dict[Path, Program]:
+    """A program for each seed's folder; all share what is compiled. Raises as `train_seeds` does."""
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds = {' '.join(map(str, seeds)) or 'none'} must be one or more different numbers")
+    program = build(config)
+    programs = {out / f"seed-{seed}": reseed(program, seed) for seed in seeds}
+    for run_dir, own in programs.items():
+        if run_dir.exists() and load_config(run_dir) != own.config:
+            raise ConfigError(f"out = {str(out)!r}: {run_dir.name} holds a run of another configuration")
+    return programs
+
+
+def _one_by_one(programs: Mapping[Path, Program]) -> dict[Path, Result]:
+    results = {}
+    for run_dir, program in programs.items():
+        results[run_dir] = run(program, [run_dir], *_stand(program, run_dir))[0]
+        if not results[run_dir].finished:
             break
-    summarise(Path(out))
     return results
 
 
-def train_each(config: Config, seeds: Sequence[int], out: Path) -> Iterator[Result]:
-    """The runs of `train_seeds`, each as soon as it ends; all share one compiled program. Raises as it does."""
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds = {' '.join(map(str, seeds)) or 'none'} must be one or more different numbers")
-    runs = {out / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in seeds}
-    program = build(config)
-    for run_dir, own in runs.items():
-        if run_dir.exists() and load_config(run_dir) != own:
-            raise ConfigError(f"out = {str(out)!r}: {run_dir.name} holds a run of another configuration")
-    for run_dir, own in runs.items():
-        mine = program._replace(config=own)
-        yield resume(run_dir, mine) if run_dir.exists() else start(mine, run_dir)
+def _at_once(programs: Mapping[Path, Program]) -> dict[Path, Result]:
+    """Runs that stand at the same collection, as they all do unless one was stopped alone, are trained at once."""
+    points = {run_dir: _stand(program, run_dir) for run_dir, program in programs.items()}
+    groups = defaultdict(list)
+    for run_dir, (_, collections, _) in points.items():
+        groups[collections].append(run_dir)
+    results = {}
+    for collections, run_dirs in sorted(groups.items()):
+        program = programs[run_dirs[0]]
+        if len(run_dirs) > 1:
+            program = build(program.config, [programs[run_dir].config.seed for run_dir in run_dirs])
+        states, _, seconds = zip(*(points.pop(run_dir) for run_dir in run_dirs), strict=True)
+        state = stack(states)
+        del states  # a replay is large
+        results |= dict(zip(run_dirs, run(program, run_dirs, state, collections, max(seconds)), strict=True))
+        if not results[run_dirs[0]].finished:
+            break
+    return results
+
+
+def _stand(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
+    """Where a run stands: at its beginning, unless its folder says otherwise."""
+    if run_dir.exists():
+        return restore(program, run_dir)
+    create_run_dir(program.config, run_dir)
+    return init_state(program), 0, 0.0
 
 
 def summarise(out: Path) -> dict[str, Any]:
     """Write and return OUT/summary.json over the runs in a folder that have been evaluated after training began."""
-    found = {run.name: rows.read(run) for run in sorted(out.glob("seed-*"))}
+    found = {folder.name: rows.read(folder) for folder in sorted(out.glob("seed-*"))}
     trained = {name: some for name, some in found.items() if any(row["gradient_steps"] > 0 for row in some)}
     summary: dict[str, Any] = {
         "seeds": [int(name.removeprefix("seed-")) for name in trained],

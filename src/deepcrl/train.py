@@ -1,17 +1,21 @@
 """The training loop: collect, insert, update, evaluate, log, checkpoint. No algorithm or environment by name."""
 
+import dataclasses
 import json
 import math
 import os
 import signal
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
 
 from deepcrl import checkpoint, machine
 from deepcrl.algorithms import learners
@@ -24,9 +28,20 @@ from deepcrl.logging import rows
 from deepcrl.logging.clock import Clock
 from deepcrl.logging.progress import Progress
 from deepcrl.nn.encoder import actor_depth, critic_depth
-from deepcrl.program import COLLECT, EVALUATE, LEARN, Program, TrainState, build, init_state, run_key, to_host
-from deepcrl.replay import buffer
-from deepcrl.types import Transition
+from deepcrl.program import (
+    COLLECT,
+    EVALUATE,
+    LEARN,
+    Program,
+    TrainState,
+    build,
+    init_state,
+    run_key,
+    run_keys,
+    slot,
+    to_host,
+)
+from deepcrl.types import Metrics, Transition
 
 
 class Result(NamedTuple):
@@ -44,38 +59,38 @@ def train(config: Config, run_dir: str | Path) -> Result:
     Raises:
         ConfigError: before anything is compiled, when the configuration or the folder cannot be used.
     """
-    return start(build(config), Path(run_dir))
+    program = build(config)
+    create_run_dir(config, Path(run_dir))
+    return run(program, [Path(run_dir)], init_state(program))[0]
 
 
-def start(program: Program, run_dir: Path) -> Result:
-    """Train from scratch with a program that may have trained other seeds, and need not be compiled again then."""
-    create_run_dir(program.config, run_dir)
-    return _run(program, run_dir, init_state(program), 0, 0.0)
-
-
-def resume(run_dir: str | Path, program: Program | None = None) -> Result:
+def resume(run_dir: str | Path) -> Result:
     """Continue an interrupted run from its newest whole checkpoint; a finished run is left as it is.
-
-    Args:
-        program: that of this run's configuration, where it is at hand; else it is built.
 
     Raises:
         ConfigError: when the folder holds no run.
         CheckpointError: when it holds no usable checkpoint, or one of another configuration.
     """
-    run_dir = Path(run_dir)
-    program = program or build(load_config(run_dir))
+    program = build(load_config(Path(run_dir)))
+    return run(program, [Path(run_dir)], *restore(program, Path(run_dir)))[0]
+
+
+def restore(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
+    """Where a run stands by its newest whole checkpoint: state, finished collections, seconds taken so far.
+
+    What was written after it is cut off. Raises as `resume` does.
+    """
     folder = run_dir / "checkpoints"
     if not checkpoint.steps(folder):
         # Stopped before the first checkpoint: nothing is lost by starting over.
         rows.cut(run_dir, -1)
-        return _run(program, run_dir, init_state(program), 0, 0.0)
+        return init_state(program), 0, 0.0
     collections = checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
     state, info = checkpoint.restore(folder, collections, init_state(program))
     if info["config_id"] != config_id(program.config):
         raise ConfigError(f"{run_dir / 'config.json'} has changed since checkpoint {collections} was written")
     rows.cut(run_dir, program.plan.env_steps(collections))
-    return _run(program, run_dir, state, collections, info["wall_s"])
+    return state, collections, info["wall_s"]
 
 
 def create_run_dir(config: Config, run_dir: Path) -> None:
@@ -101,7 +116,7 @@ def load_config(run_dir: Path) -> Config:
     return from_dict(data)
 
 
-def headline(program: Program, run_dir: Path) -> str:
+def headline(program: Program, run_dirs: Sequence[Path]) -> str:
     """What is about to run, on what, and where to."""
     config, the_plan, network = program.config, program.plan, program.config.network
     engine = registry.resolve_engine(config.env.name, config.env.engine)
@@ -110,34 +125,46 @@ def headline(program: Program, run_dir: Path) -> str:
         f"learning on {jax.devices()[0].device_kind}\n"
         f"actor depth {actor_depth(network)}, critic depth {critic_depth(network)}, batch {config.train.batch_size}; "
         f"{the_plan.total_env_steps:,} env steps, {the_plan.total_updates:,} updates, "
-        f"{len(the_plan.eval_after)} evaluations; seed {config.seed}\nfolder {run_dir}"
+        f"{len(the_plan.eval_after)} evaluations; {_seeds(program)}\n"
+        + "\n".join(f"folder {run_dir}" for run_dir in run_dirs)
     )
 
 
-def _run(program: Program, run_dir: Path, state: TrainState, collections: int, wall_s: float) -> Result:
-    """The loop, from `collections` finished ones to the end or to a signal."""
+def _seeds(program: Program) -> str:
+    many = " ".join(map(str, program.seeds))
+    if len(program.seeds) == 1:
+        return f"seed {many}"
+    return f"seeds {many} at once, the numbers below are for each of them"
+
+
+def run(
+    program: Program, run_dirs: Sequence[Path], state: TrainState, collections: int = 0, wall_s: float = 0.0
+) -> list[Result]:
+    """The loop, from `collections` finished ones to the end or to a signal; one folder for each of `program.seeds`."""
     the_plan, evals = program.plan, program.plan.eval_after
-    evals_left = sum(count > collections for count in evals) + (not rows.read(run_dir))
+    begins = not all(rows.read(run_dir) for run_dir in run_dirs)
+    evals_left = sum(count > collections for count in evals) + begins
     progress = Progress(the_plan.total_env_steps, the_plan.env_steps(collections), evals_left)
     clock = Clock(wall_s)
-    progress.say(headline(program, run_dir))
+    progress.say(headline(program, run_dirs))
     with progress.running(), _stop_on_signal() as stop:
-        if not rows.read(run_dir):
-            _evaluate_and_save(program, run_dir, state, 0, clock, progress)
+        if begins:
+            _evaluate_and_save(program, run_dirs, state, 0, clock, progress)
         ahead = None
         while collections < the_plan.num_collections and not stop.requested:
             state, ahead = _collection(program, state, collections, ahead, clock, progress)
             collections += 1
             if collections in evals:
-                state = _evaluate_and_save(program, run_dir, state, collections, clock, progress)
+                state = _evaluate_and_save(program, run_dirs, state, collections, clock, progress)
             elif stop.requested:
-                _save(program, run_dir, state, collections, clock, progress)
+                _save(program, run_dirs, state, collections, clock, progress)
         if ahead:  # under way for nothing; the state that was saved comes before it
             wait([ahead])
         finished = collections == the_plan.num_collections
         if not finished:
-            progress.say(f"interrupted at {the_plan.env_steps(collections):,} env steps; deepcrl resume {run_dir}")
-    return Result(run_dir, rows.read(run_dir), finished)
+            for run_dir in run_dirs:
+                progress.say(f"interrupted at {the_plan.env_steps(collections):,} env steps; deepcrl resume {run_dir}")
+    return [Result(run_dir, rows.read(run_dir), finished) for run_dir in run_dirs]
 
 
 class _Collected(NamedTuple):
@@ -153,7 +180,7 @@ _background = ThreadPoolExecutor(1, thread_name_prefix="collect")
 
 def _collect(program: Program, agent: Agent, env: EnvState, index: int) -> _Collected:
     started = time.perf_counter()
-    env, transitions = program.collect(agent, env, run_key(program.config.seed, COLLECT, index))
+    env, transitions = program.collect(agent, env, run_keys(program, COLLECT, index))
     return _Collected(env, jax.block_until_ready(transitions), time.perf_counter() - started)
 
 
@@ -170,13 +197,13 @@ def _collection(
     Also returns the next collection, under way, if it may overlap with these updates. What it will do follows from the
     state returned here, which therefore is all that a checkpoint needs.
     """
-    seed, the_plan, overlap = program.config.seed, program.plan, program.config.train.overlap
+    the_plan, overlap = program.plan, program.config.train.overlap
     prefilling = index < the_plan.prefill_collections
     progress.enter(clock.phase("prefilling" if prefilling else "collecting", program.collect))
     started = time.perf_counter()
     agent = state.behind if overlap else state.agent
     done = ahead.result() if ahead else _collect(program, agent, state.env, index)
-    replay = jax.block_until_ready(buffer.jit_insert(state.replay, done.transitions))
+    replay = jax.block_until_ready(program.insert(state.replay, done.transitions))
     collect_s = clock.add("collect", started)
     progress.collected(the_plan.collection_env_steps, done.seconds)
     if prefilling:
@@ -190,7 +217,7 @@ def _collection(
     compiling = not clock.knows(program.learn)
     progress.enter(clock.phase("training", program.learn))
     started = time.perf_counter()
-    agent, sums = program.learn(state.agent, replay, run_key(seed, LEARN, index), state.sums)
+    agent, sums = program.learn(state.agent, replay, run_keys(program, LEARN, index), state.sums)
     jax.block_until_ready(sums)
     update_s = clock.add("compile" if compiling else "update", started)
     if not compiling:
@@ -200,50 +227,54 @@ def _collection(
 
 
 def _evaluate_and_save(
-    program: Program, run_dir: Path, state: TrainState, collections: int, clock: Clock, progress: Progress
+    program: Program, run_dirs: Sequence[Path], state: TrainState, collections: int, clock: Clock, progress: Progress
 ) -> TrainState:
-    """Evaluate, write the row, save. Returns the state with its metric sums cleared."""
+    """Evaluate, write a row for each run, save. Returns the state with its metric sums cleared."""
     the_plan, evals = program.plan, program.plan.eval_after
     progress.enter(clock.phase("evaluating", program.evaluate[0]))
     started = time.perf_counter()
     index = evals.index(collections)
-    key = run_key(program.config.seed, EVALUATE, index)
-    found, *of_learners = [summarise(evaluate(state.agent, key)) for evaluate in program.evaluate]
+    found = [
+        _evaluated(program, slot(program, state.agent, i), run_key(seed, EVALUATE, index))
+        for i, seed in enumerate(program.seeds)
+    ]
     eval_s = clock.add("eval", started)
 
     since = collections - max(evals[index - 1], the_plan.prefill_collections) if index else 0
-    trained = {f"train/{name}": float(total) / since for name, total in state.sums.items()} if since else {}
-    row = {
-        "env_steps": the_plan.env_steps(collections),
-        "gradient_steps": the_plan.updates(collections),
-        "wall_s": round(clock.wall_s(), 3),
-        **{f"eval/{name}": value for name, value in found.items()},
-        **{
-            f"eval/{learners.name(i)}{name}": value
-            for i, others in enumerate(of_learners, 1)
-            for name, value in others.items()
-        },
-        **trained,
-        **clock.take(),
-    }
-    rows.append(run_dir, row)
-    progress.evaluated(found["time_at_goal"], found["success_any"], eval_s)
+    env_steps, wall_s, times = the_plan.env_steps(collections), round(clock.wall_s(), 3), clock.take()
+    broken = []
+    for i, (run_dir, scores) in enumerate(zip(run_dirs, found, strict=True)):
+        sums = slot(program, state.sums, i)
+        trained = {f"train/{name}": float(total) / since for name, total in sums.items()} if since else {}
+        counts = {"env_steps": env_steps, "gradient_steps": the_plan.updates(collections), "wall_s": wall_s}
+        rows.append(run_dir, counts | scores | trained | times)
+        broken += [f"{name} of {run_dir.name}" for name, value in trained.items() if not math.isfinite(value)]
+    at_goal, reached = (fmean(scores[f"eval/{name}"] for scores in found) for name in ("time_at_goal", "success_any"))
+    progress.evaluated(at_goal, reached, eval_s)
     state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
-    _save(program, run_dir, state, collections, clock, progress)
-    broken = [name for name, value in trained.items() if not math.isfinite(value)]
+    _save(program, run_dirs, state, collections, clock, progress)
     if broken:
-        raise FloatingPointError(f"training diverged: {', '.join(broken)} not finite at {row['env_steps']:,} env steps")
+        raise FloatingPointError(f"training diverged: {', '.join(broken)} not finite at {env_steps:,} env steps")
     return state
 
 
+def _evaluated(program: Program, agent: Agent, key: PRNGKeyArray) -> Metrics:
+    """Scores of one run's agent, and of its learners."""
+    found = [summarise(evaluate(agent, key)) for evaluate in program.evaluate]
+    return {f"eval/{learners.name(i)}{name}": value for i, own in enumerate(found) for name, value in own.items()}
+
+
 def _save(
-    program: Program, run_dir: Path, state: TrainState, collections: int, clock: Clock, progress: Progress
+    program: Program, run_dirs: Sequence[Path], state: TrainState, collections: int, clock: Clock, progress: Progress
 ) -> None:
     progress.enter("saving")
     started = time.perf_counter()
-    score = rows.read(run_dir)[-1]["eval/time_at_goal"]
-    info = {"wall_s": clock.wall_s(), "config_id": config_id(program.config)}
-    checkpoint.save(run_dir / "checkpoints", collections, state, info, score=score, keep=program.config.checkpoint.keep)
+    for i, (run_dir, seed) in enumerate(zip(run_dirs, program.seeds, strict=True)):
+        score = rows.read(run_dir)[-1]["eval/time_at_goal"]
+        own = dataclasses.replace(program.config, seed=seed)
+        info = {"wall_s": clock.wall_s(), "config_id": config_id(own)}
+        folder = run_dir / "checkpoints"
+        checkpoint.save(folder, collections, slot(program, state, i), info, score=score, keep=own.checkpoint.keep)
     clock.add("save", started)
 
 

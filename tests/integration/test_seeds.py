@@ -3,12 +3,15 @@
 import json
 import shutil
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepcrl import ConfigError, override, preset, seeds, train
+from deepcrl import ConfigError, checkpoint, override, preset, seeds, train
 from deepcrl.analysis.statistics import score
 from deepcrl.logging import rows
+from deepcrl.train import restore
 
 SMALL = override(
     preset(),
@@ -34,14 +37,59 @@ def numbers(found: list[dict]) -> list[dict]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("many") / "runs"
+    assert all(result.finished for result in seeds.train_seeds(SMALL, (3, 1), out, together=False))
+    return out
+
+
+@pytest.fixture(scope="module")
+def at_once(tmp_path_factory):
+    """Both seeds as one vectorised program."""
+    out = tmp_path_factory.mktemp("at_once") / "runs"
     assert all(result.finished for result in seeds.train_seeds(SMALL, (3, 1), out))
     return out
+
+
+def assert_close(found: list[dict], expected: list[dict]) -> None:
+    """To what float32 loses where sums are taken in another order."""
+    assert [row.keys() for row in numbers(found)] == [row.keys() for row in numbers(expected)]
+    for row, other in zip(numbers(found), numbers(expected), strict=True):
+        np.testing.assert_allclose(list(row.values()), list(other.values()), rtol=2e-4, atol=2e-5)
 
 
 def test_every_seed_is_the_run_it_is_alone(folder, tmp_path):
     alone = train(override(SMALL, {"seed": 1}), tmp_path / "alone")
     assert numbers(alone.rows) == numbers(rows.read(folder / "seed-1"))
     assert numbers(alone.rows) != numbers(rows.read(folder / "seed-3"))
+
+
+def test_seeds_trained_at_once_are_the_runs_they_are_alone(folder, at_once):
+    for seed in (3, 1):
+        assert_close(rows.read(at_once / f"seed-{seed}"), rows.read(folder / f"seed-{seed}"))
+        program = seeds.check(SMALL, (seed,), folder)[folder / f"seed-{seed}"]
+        (one, *_), (other, *_) = (restore(program, out / f"seed-{seed}") for out in (folder, at_once))
+        for leaf, expected in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                leaf, expected = jax.random.key_data(leaf), jax.random.key_data(expected)
+            np.testing.assert_allclose(leaf, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_seeds_that_stopped_apart_go_on_in_groups(at_once, tmp_path):
+    """Seed 1 lost its last checkpoint, as it does when the machine stops between two of them; seed 0 is new."""
+    again = tmp_path / "again"
+    shutil.copytree(at_once, again)
+    checkpoints = again / "seed-1" / "checkpoints"
+    shutil.rmtree(checkpoints / str(max(checkpoint.steps(checkpoints))))
+    results = seeds.train_seeds(SMALL, (3, 1, 0), again)
+    assert [result.run_dir.name for result in results] == ["seed-3", "seed-1", "seed-0"]
+    assert all(result.finished for result in results)
+    for seed in (3, 1):
+        assert_close(rows.read(again / f"seed-{seed}"), rows.read(at_once / f"seed-{seed}"))
+
+
+def test_host_environments_cannot_be_trained_at_once(tmp_path):
+    with pytest.raises(ConfigError, match="reacher steps on the host"):
+        seeds.train_seeds(preset("reacher"), (0, 1), tmp_path / "x", together=True)
+    assert not (tmp_path / "x").exists()
 
 
 def test_the_summary_is_of_the_runs(folder):
@@ -58,7 +106,7 @@ def test_only_what_is_missing_is_trained(folder, tmp_path):
     shutil.copytree(folder, again)
     shutil.rmtree(again / "seed-3")
     before = (again / "seed-1" / rows.FILE).read_text()
-    results = seeds.train_seeds(SMALL, (1, 3), again)
+    results = seeds.train_seeds(SMALL, (1, 3), again, together=False)
     assert (again / "seed-1" / rows.FILE).read_text() == before
     assert numbers(results[1].rows) == numbers(rows.read(folder / "seed-3"))
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from deepcrl.nn.encoder import Trunk
 from deepcrl.replay.buffer import Replay
 from deepcrl.types import Metrics
 
@@ -39,3 +40,14 @@ class Probes(NamedTuple):
     """(agent, state, action, goal) to the critic's value."""
     embed_state_action: Callable[[Agent, Array, Array], Array] | None = None
     embed_goal: Callable[[Agent, Array], Array] | None = None
+    trunks: Callable[[Agent, Array, Array, Array], dict[str, "TrunkView"]] | None = None
+    """(agent, state, action, goal) to its trunks by name, to be looked at block by block."""
+
+
+class TrunkView(NamedTuple):
+    """One network's trunk, what goes into it, and how it is being changed."""
+
+    trunk: Trunk
+    inputs: Float[Array, "N inputs"]
+    gradient: Trunk
+    """Mean of the last gradients, about ten: Adam's first moment."""

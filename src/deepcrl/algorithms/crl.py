@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.algorithms import parts
-from deepcrl.algorithms.base import Algorithm, Probes
+from deepcrl.algorithms.base import Algorithm, Probes, TrunkView
 from deepcrl.config import AgentConfig, Config, ConfigError
 from deepcrl.contrastive.diagnostics import logit_diagnostics, representation_diagnostics
 from deepcrl.contrastive.energy import COMPONENTS, ENERGIES, QUASIMETRICS
@@ -215,10 +215,19 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
     def value(agent: CRLAgent, state: Array, action: Array, goal: Array) -> Array:
         return energy.paired(encode(agent.critic.phi, state, action), agent.critic.psi(goal))
 
+    def trunks(agent: CRLAgent, state: Array, action: Array, goal: Array) -> dict[str, TrunkView]:
+        gradient = parts.moment(agent.critic_opt)
+        return {
+            "actor": parts.view(agent.actor, parts.moment(agent.actor_opt), state, goal),
+            "phi": parts.view(agent.critic.phi, gradient.phi, state, action),
+            "psi": parts.view(agent.critic.psi, gradient.psi, goal),
+        }
+
     probes = Probes(
         value=value,
         embed_state_action=lambda agent, state, action: encode(agent.critic.phi, state, action),
         embed_goal=lambda agent, goal: agent.critic.psi(goal),
+        trunks=trunks,
     )
     act = parts.gaussian_act(lambda agent: agent.actor, value)
     columns = ("state", "action", *(("terminated",) if absorbing else ()))

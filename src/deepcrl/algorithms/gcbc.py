@@ -126,7 +126,11 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         relabel=relabel,
         update=update,
         diagnose=diagnose,
-        probes=Probes(),
+        probes=Probes(
+            trunks=lambda agent, state, action, goal: {
+                "actor": parts.view(agent.actor, parts.moment(agent.actor_opt), state, goal)
+            }
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from deepcrl.algorithms.base import TrunkView
 from deepcrl.config import AgentConfig, Config, ConfigError
 from deepcrl.nn import policy
 from deepcrl.nn.dense import project
@@ -105,6 +106,16 @@ def step(optimiser: optax.GradientTransformation, params: Any, opt_state: Any, g
 def moving_average(target: Any, online: Any, rate: float) -> Any:
     """Polyak averaging of target networks: (1 - rate) target + rate online."""
     return jax.tree.map(lambda old, new: old + rate * (new - old), target, online)
+
+
+def moment(opt_state: Any) -> Any:
+    """Adam's first moment, the mean of the last gradients, in the shape of what it optimises."""
+    return optax.tree_utils.tree_get(opt_state, "mu")
+
+
+def view(network: Any, gradient: Any, *inputs: Array) -> TrunkView:
+    """How `Probes.trunks` shows a network that has a trunk and is applied to these inputs, joined."""
+    return TrunkView(network.trunk, jnp.concatenate(inputs, axis=-1), gradient.trunk)
 
 
 def global_norm(grads: Any) -> Float[Array, ""]:

@@ -6,6 +6,7 @@ truncated one is an accident of the clock, and its future counts.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.algorithms import parts
+from deepcrl.algorithms.base import TrunkView
 from deepcrl.config import AgentConfig, Config, NetworkConfig
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.nn.encoder import Encoder
@@ -95,6 +97,16 @@ def relabel(spec: EnvSpec, replay: buffer.Replay, rows: hindsight.Relabelled) ->
         next_state=buffer.gather(replay, "next_state", rows.time, rows.env),
         terminated=buffer.gather(replay, "terminated", rows.time, rows.env)[..., 0] > 0,
     )
+
+
+def trunks(actor: Any, critics: Encoder, opt_states: tuple[Any, Any], *inputs: Array) -> dict[str, TrunkView]:
+    """The actor's trunk and that of the first critic, for (state, action, goal)."""
+    state, _, goal = inputs
+    critic, gradient = (jax.tree.map(lambda leaf: leaf[0], pair) for pair in (critics, parts.moment(opt_states[1])))
+    return {
+        "actor": parts.view(actor, parts.moment(opt_states[0]), state, goal),
+        "critic": parts.view(critic, gradient, *inputs),
+    }
 
 
 def diagnose(spec: EnvSpec, critics: Encoder, batch: StepBatch) -> Metrics:

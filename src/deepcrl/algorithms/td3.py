@@ -142,5 +142,10 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         relabel=lambda replay, rows: td.relabel(spec, replay, rows),
         update=update,
         diagnose=lambda agent, batch: td.diagnose(spec, agent.critics, batch),
-        probes=Probes(value=value),
+        probes=Probes(
+            value=value,
+            trunks=lambda agent, *inputs: td.trunks(
+                agent.actor, agent.critics, (agent.actor_opt, agent.critic_opt), *inputs
+            ),
+        ),
     )

@@ -1,0 +1,81 @@
+"""What every residual block of a run's networks adds, and how it is being changed (paper, Figure 17)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from deepcrl import agent as agent_lib
+from deepcrl.algorithms.base import TrunkView
+from deepcrl.config import ConfigError
+from deepcrl.nn import blocks
+
+NUM_ENVS = 16
+
+
+class BlockNorms(NamedTuple):
+    """Of one network, for each of its blocks."""
+
+    added: Float[np.ndarray, " blocks"]
+    """Root mean square over features of what the block adds, mean over states."""
+    stream: Float[np.ndarray, " blocks+1"]
+    """Root mean square of what leaves the stem, and of what leaves each block."""
+    gradient: Float[np.ndarray, " blocks"]
+    """L2 norm of the mean of the block's last gradients, about ten: Adam's first moment."""
+
+
+def block_norms(
+    run_dir: str | Path, *, which: agent_lib.Which | int = "latest", steps: int = 100, seed: int = 0
+) -> dict[str, BlockNorms]:
+    """The networks of a run's agent, by name, at a checkpoint, on the states of fresh episodes.
+
+    Args:
+        which: "latest", "best", or the checkpoint of a number of collections; `checkpoint.keep` says how many stay.
+        steps: env steps that the agent does in each of 16 environments; all of their states are used.
+        seed: of those.
+
+    Raises:
+        ConfigError: when the folder holds no run, the algorithm shows no trunks, or `steps` is below 1.
+        CheckpointError: when no checkpoint can be used.
+    """
+    if steps < 1:
+        raise ConfigError(f"steps = {steps} must be at least 1")
+    agent = agent_lib.load_agent(run_dir, which)
+    if agent.trunks is None:
+        raise ConfigError(f"agent.algorithm = {agent.config.agent.algorithm!r} shows no trunks to look into")
+    state, action, goal = _rows(agent, steps, seed)
+
+    @jax.jit
+    def measure(view: TrunkView) -> tuple[Array, Array, Array]:
+        return (
+            blocks.block_norms(view.trunk, view.inputs),
+            blocks.stream_norms(view.trunk, view.inputs),
+            blocks.gradient_norms(view.gradient),
+        )
+
+    views = agent.trunks(state, action, goal)
+    return {name: BlockNorms(*map(np.asarray, measure(view))) for name, view in views.items()}
+
+
+def _rows(agent: agent_lib.LoadedAgent, steps: int, seed: int) -> list[np.ndarray]:
+    """States, the agent's mean actions in them, and goals, of all steps in all environments."""
+    env = agent.env
+    reset, step = (jax.jit(env.reset, static_argnums=1), jax.jit(env.step)) if env.on_device else (env.reset, env.step)
+    now, rows = reset(jax.random.key(seed), NUM_ENVS), []
+    for _ in range(steps):
+        action = agent.act(now.state, now.goal)
+        rows.append((np.asarray(now.state), action, np.asarray(now.goal)))
+        now = step(now, action)
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+def text(norms: dict[str, BlockNorms]) -> str:
+    """The norms as one table for each network."""
+    lines = []
+    for name, (added, stream, gradient) in norms.items():
+        lines += [f"{name}, {len(added)} blocks; leaves the stem: {stream[0]:.3g}", "block     adds   leaves  gradient"]
+        rows = zip(added, stream[1:], gradient, strict=True)
+        lines += [f"{index:5} {add:8.3g} {leaves:8.3g}  {grad:8.3g}" for index, (add, leaves, grad) in enumerate(rows)]
+    return "\n".join(lines)

@@ -1,0 +1,70 @@
+"""Figure 17's norms of a run's networks against a plain loop over the blocks."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from deepcrl import ConfigError, cli, load_agent
+from deepcrl.analysis import block_norms
+
+
+@pytest.fixture(scope="module")
+def run_dir(tiny_run):
+    return tiny_run("point_u_maze")
+
+
+def swish(x):
+    return x / (1.0 + np.exp(-x))
+
+
+def unit(x, kernel, bias, scale, shift):
+    x = x @ np.asarray(kernel, np.float64) + np.asarray(bias)
+    x = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-6)
+    return swish(x * np.asarray(scale) + np.asarray(shift))
+
+
+def test_norms_are_those_of_a_loop_over_blocks(run_dir):
+    agent = load_agent(run_dir)
+    norms = block_norms(run_dir, steps=3)
+    assert list(norms) == ["actor", "phi", "psi"]
+    # The same states: the agent's mean actions from the same resets.
+    env = agent.env
+    now, inputs = env.reset(jax.random.key(0), 16), []
+    for _ in range(3):
+        inputs.append(np.concatenate([now.state, now.goal], axis=-1))
+        now = env.step(now, agent.act(now.state, now.goal))
+    assert agent.trunks is not None
+    trunk: Any = agent.trunks(now.state, agent.act(now.state, now.goal), now.goal)["actor"].trunk
+    stem, units = trunk.stem, trunk.stack.units
+    x = unit(np.concatenate(inputs), stem.dense.kernel, stem.dense.bias, stem.norm.scale, stem.norm.bias)
+    rms = lambda x: np.sqrt((x**2).mean(axis=-1)).mean()  # noqa: E731
+    stream, added = [rms(x)], []
+    for block in range(units.dense.kernel.shape[0]):
+        branch = x
+        for layer in range(units.dense.kernel.shape[1]):
+            at = (block, layer)
+            branch = unit(
+                branch, units.dense.kernel[at], units.dense.bias[at], units.norm.scale[at], units.norm.bias[at]
+            )
+        added.append(rms(branch))
+        x = x + branch
+        stream.append(rms(x))
+    np.testing.assert_allclose(norms["actor"].added, added, rtol=1e-4)
+    np.testing.assert_allclose(norms["actor"].stream, stream, rtol=1e-4)
+    assert all((found.gradient > 0.0).all() for found in norms.values())
+
+
+def test_the_command_prints_a_line_for_every_block(run_dir, capsys):
+    norms = block_norms(run_dir, steps=2, seed=1)
+    assert cli.main(["blocks", str(run_dir), "--steps", "2", "--seed", "1"]) == 0
+    text = capsys.readouterr().out
+    for name, found in norms.items():
+        assert f"{name}, {len(found.added)} blocks; leaves the stem: {found.stream[0]:.3g}" in text
+        assert f"{found.added[-1]:8.3g} {found.stream[-1]:8.3g}" in text
+
+
+def test_what_cannot_be_is_refused(run_dir):
+    with pytest.raises(ConfigError, match="steps = 0 must be at least 1"):
+        block_norms(run_dir, steps=0)
