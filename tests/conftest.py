@@ -35,8 +35,9 @@ def keys_used_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory) -> Callable[[str], Path]:
-    """A function of an environment's name to the folder of a run that was really trained in it, for seconds."""
+def tiny_run(tmp_path_factory) -> Callable[..., Path]:
+    """A function of an environment's and an algorithm's name to the folder of a run that was really trained, for
+    seconds."""
     from deepcrl import override, preset, train
 
     settings = {
@@ -53,9 +54,9 @@ def tiny_run(tmp_path_factory) -> Callable[[str], Path]:
     }
 
     @functools.cache
-    def run(name: str) -> Path:
+    def run(name: str, algorithm: str = "crl") -> Path:
         run_dir = tmp_path_factory.mktemp("runs") / "tiny"
-        assert train(override(preset(name), settings), run_dir).finished
+        assert train(override(preset(name, algorithm=algorithm), settings), run_dir).finished
         return run_dir
 
     return run

@@ -125,6 +125,11 @@ def test_another_algorithm_brings_its_defaults_and_keeps_what_was_changed():
     assert override(changed, {"agent.algorithm": "crl"}).agent == dataclasses.replace(
         ALGORITHMS["crl"].defaults, discount=0.9, energy="dot"
     )
+    # A word that the other one does not know is not kept.
+    windows = override(BASE, {"agent.goal_sampling": "window", "agent.discount": 0.9})
+    assert override(windows, {"agent.algorithm": "gcbc"}).agent == dataclasses.replace(
+        ALGORITHMS["gcbc"].defaults, discount=0.9
+    )
     assert from_dict({"env": {"name": "a_maze"}, "agent": {"algorithm": "cmd1"}}).agent == ALGORITHMS["cmd1"].defaults
     for wrong in ("crll", 3):
         with pytest.raises(ConfigError, match=f"agent.algorithm = {wrong!r} is not a known algorithm"):

@@ -220,9 +220,11 @@ def test_rooms_import_downwards_only():
             assert levels[other] < levels[room], f"{path.relative_to(SOURCE)} imports {other}"
 
 
-def test_every_metric_is_explained():
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_metric_is_explained(algorithm):
     program_module = importlib.import_module("deepcrl.program")
-    program = program_module.build(override(preset(), {"network.depth": 4, "network.width": 4}))
+    small = {"network.depth": 4, "network.width": 4}
+    program = program_module.build(override(preset(algorithm=algorithm), small))
     state = jax.eval_shape(lambda: program_module.init_state(program))
     one, flag = np.zeros((1, 1, 2)), np.ones((1, 1), bool)
     summary = summarise(Episodes(one[0], one[0], one, one[..., 0], flag, {}, flag))

@@ -131,7 +131,10 @@ def _train(args: list[str]) -> int:
         results = seeds.train_seeds(config, many, out)
         if not all(_finish(result) == 0 for result in results):
             return INTERRUPTED
-        print(seeds.text(seeds.summarise(out)))
+        from deepcrl.report import joint_report
+
+        page = joint_report(out)
+        print(f"{seeds.text(seeds.summarise(out))}\nreport: {page}")
         return 0
     return _finish(train(config, out))
 
@@ -181,17 +184,18 @@ def _evaluate(args: list[str]) -> int:
 
 def _report(args: list[str]) -> int:
     def options(run_dir: tyro.conf.Positional[Path], /) -> Path:
-        """Write a run's report.html from what is in its folder.
+        """Write report.html from what is in the folder of a run, or of several seeds.
 
         Args:
-            run_dir: Folder of the run.
+            run_dir: Folder of the run, or the one that `deepcrl train --seeds` filled.
         """
         return run_dir
 
     run_dir = _parse(options, "deepcrl report", args)
-    from deepcrl.report import report
+    from deepcrl.report import joint_report, report
 
-    print(report(run_dir))
+    many = not (run_dir / "config.json").exists() and any(run_dir.glob("seed-*"))
+    print(joint_report(run_dir) if many else report(run_dir))
     return 0
 
 

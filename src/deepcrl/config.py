@@ -174,7 +174,8 @@ def near_matches(name: str, known: typing.Iterable[str]) -> str:
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
     """Return `config` with dotted paths replaced, e.g. `{"network.depth": 64, "seed": 3}`.
 
-    Another `agent.algorithm` brings its own defaults; what was changed of a field that both have stays changed.
+    Another `agent.algorithm` brings its own defaults; what was changed of a field that both have stays changed, where
+    the other one allows that value.
 
     Raises:
         ConfigError: on an unknown path (naming near matches) or a value of the wrong type.
@@ -212,11 +213,20 @@ def config_id(config: Config) -> str:
 
 
 def _switch(agent: AgentConfig, name: Any) -> AgentConfig:
-    """Another algorithm's settings, with the fields that both have and that `agent` has changed."""
+    """Another algorithm's settings, with the fields that both have, that `agent` has changed, to what both allow."""
     new, old = agent_defaults(name), agent_defaults(agent.algorithm)
     changed = {f.name: getattr(agent, f.name) for f in dataclasses.fields(agent)}
-    changed = {key: value for key, value in changed.items() if value != getattr(old, key) and hasattr(new, key)}
+    changed = {key: value for key, value in changed.items() if value != getattr(old, key) and _fits(new, key, value)}
     return dataclasses.replace(new, **changed | {"algorithm": name})
+
+
+def _fits(agent: AgentConfig, name: str, value: Any) -> bool:
+    """Whether these settings have such a field, and it may have this value."""
+    hints = typing.get_type_hints(type(agent))
+    try:
+        return name in hints and _coerce(hints[name], value, name) == value
+    except ConfigError:
+        return False
 
 
 def _replace(node: Any, path: list[str], value: Any, full_path: str) -> Any:

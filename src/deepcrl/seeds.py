@@ -1,6 +1,7 @@
 """One configuration with several seeds: one run folder each, in one process, and a joint summary.
 
 OUT/seed-0, OUT/seed-1, ...   run folders like any other; each can be resumed, rendered and reported by itself
+OUT/report.html               all of them on one page, written by the command line
 OUT/summary.json              the scores, their mean and interquartile mean with 95% bootstrap intervals
 """
 
@@ -96,9 +97,18 @@ def _stand(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
     return init_state(program), 0, 0.0
 
 
+def run_dirs(out: Path) -> list[Path]:
+    """The runs in a folder of several seeds, by seed. Raises ConfigError when there are none."""
+    found = sorted(out.glob("seed-*"), key=lambda run_dir: int(run_dir.name.removeprefix("seed-")))
+    if not found:
+        raise ConfigError(f"{str(out)!r} holds no runs of several seeds: no seed-N in it")
+    return found
+
+
 def summarise(out: Path) -> dict[str, Any]:
-    """Write and return OUT/summary.json over the runs in a folder that have been evaluated after training began."""
-    found = {folder.name: rows.read(folder) for folder in sorted(out.glob("seed-*"))}
+    """Write and return OUT/report.html               all of them on one page, written by the command line
+    OUT/summary.json over the runs in a folder that have been evaluated after training began."""
+    found = {folder.name: rows.read(folder) for folder in run_dirs(out)}
     trained = {name: some for name, some in found.items() if any(row["gradient_steps"] > 0 for row in some)}
     summary: dict[str, Any] = {
         "seeds": [int(name.removeprefix("seed-")) for name in trained],
@@ -112,7 +122,6 @@ def summarise(out: Path) -> dict[str, Any]:
             "mean": estimate(scores, np.mean)._asdict(),
             "interquartile_mean": estimate(scores, interquartile_mean)._asdict(),
         }
-    out.mkdir(parents=True, exist_ok=True)
     (out / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     return summary
 

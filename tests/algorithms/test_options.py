@@ -20,7 +20,7 @@ from deepcrl.program import make_learn, transition_sizes
 from deepcrl.replay import buffer
 
 SPEC = EnvSpec(state_size=4, goal_size=2, goal_indices=(0, 1), action_size=3, episode_length=20, success_radius=0.5)
-NETWORK = NetworkConfig(depth=4, block_size=2, width=8, representation_size=16)
+NETWORK = NetworkConfig(depth=4, block_size=2, width=8, representation_size=16, remat="none")
 
 # For every field another legal value; BESIDES says what must be set for the field to act.
 CHANGES = {
@@ -37,7 +37,7 @@ CHANGES = {
     "network.branch_scale": "zero",
     "network.final_norm": True,
     "network.representation_size": 32,
-    "network.remat": "none",
+    "network.remat": "block",
     "network.unroll": 2,
     "agent.actor_learning_rate": 2e-3,
     "agent.max_grad_norm": 1.0,
@@ -61,6 +61,11 @@ CHANGES = {
     "agent.exploration_noise": 0.1,
     "agent.target_noise": 0.1,
     "agent.noise_clip": 0.1,
+    "agent.push_offset": 10.0,
+    "agent.push_beta": 0.2,
+    "agent.epsilon": 0.1,
+    "agent.multiplier_learning_rate": 2e-3,
+    "agent.dynamics_weight": 0.2,
 }
 # What stands in CHANGES' place for one algorithm only.
 OWN: dict[tuple[str, str], Any] = {
@@ -68,6 +73,8 @@ OWN: dict[tuple[str, str], Any] = {
     ("cmd1", "agent.goal_sampling"): "window",
     ("gcbc", "agent.goal_sampling"): "uniform",
     ("gcsl", "agent.goal_sampling"): "final",
+    ("qrl", "agent.goal_sampling"): "final",
+    ("qrl", "agent.energy"): "mrn",
     ("gcbc", "agent.max_entropy"): True,
     ("gcsl", "agent.max_entropy"): False,
 }
@@ -77,6 +84,7 @@ BESIDES: dict[str, dict[str, Any]] = {
     "agent.her": {"agent.her_share": 0.5},
 }
 BESIDES_OWN: dict[tuple[str, str], dict[str, Any]] = {
+    ("qrl", "agent.discount"): {"agent.goal_sampling": "geometric"},
     ("gcsl", "agent.discount"): {"agent.goal_sampling": "geometric"},
     ("gcbc", "agent.temperature_learning_rate"): {"agent.max_entropy": True},
     ("gcbc", "agent.entropy_coefficient"): {"agent.max_entropy": True},
@@ -91,10 +99,11 @@ WITHOUT = {
 
 
 def fields(name: str) -> list[str]:
-    """Paths of all fields of the algorithm's settings and of the networks."""
+    """Paths of all fields of the algorithm's settings and of the networks, which rows of the same file share."""
     own = [f"agent.{f.name}" for f in dataclasses.fields(agent_defaults(name)) if f.name != "algorithm"]
     shared = [f"network.{f.name}" for f in dataclasses.fields(NetworkConfig)]
-    return [path for path in own + shared if path not in WITHOUT.get(name, set())]
+    alike = [other for other in ALGORITHMS if ALGORITHMS[other].build == ALGORITHMS[name].build]
+    return [path for path in own + (shared if name == alike[0] else []) if path not in WITHOUT.get(name, set())]
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from deepcrl.algorithms import crl, gcbc, learners, sac, td3
+from deepcrl.algorithms import crl, gcbc, learners, qrl, sac, td3
 from deepcrl.algorithms.base import Algorithm, Probes
 from deepcrl.config import AGENTS, AgentConfig, Config, agent_defaults
 from deepcrl.envs.protocol import EnvSpec
@@ -46,6 +46,7 @@ register(
     gcbc.GCBCConfig("gcsl", goal_sampling="uniform", max_entropy=True),
     "goal-conditioned supervised learning: uniform future goals, an entropy target",
 )
+register("qrl", qrl.build, qrl.QRLConfig("qrl"), "quasimetric RL: distances pushed apart, held down by single steps")
 
 DEFAULT_ALGORITHM = "crl"
 

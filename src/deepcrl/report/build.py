@@ -35,7 +35,7 @@ def report(run_dir: str | Path, *, num_episodes: int = 64, seed: int = 0) -> Pat
     except (ConfigError, CheckpointError, OSError) as error:
         # The folder by its own name: a run that has moved gives the same page.
         problem = str(error).replace(str(record.run_dir), record.run_dir.name)
-    return _replace(record.run_dir / FILE, compose(record, seen, problem))
+    return replace_file(record.run_dir / FILE, compose(record, seen, problem))
 
 
 def compose(record: Record, seen: Look | None, problem: str) -> Markup:
@@ -68,7 +68,7 @@ def _episode_length(config: Config) -> int | None:
         return config.env.episode_length
 
 
-def _replace(path: Path, content: str) -> Path:
+def replace_file(path: Path, content: str) -> Path:
     """Write beside and rename, so that a reader meets the old page or the new one, never half of one."""
     draft = path.with_name(f"{path.name}.draft")
     with open(draft, "w", encoding="utf-8") as file:
