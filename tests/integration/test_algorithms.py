@@ -6,13 +6,13 @@ import shutil
 
 import pytest
 
-from deepcrl import checkpoint, load_agent, report, resume
+from deepcrl import load_agent, report, resume
 from deepcrl.analysis import block_norms
 from deepcrl.config import from_dict
 from deepcrl.logging import rows
 
 
-@pytest.fixture(scope="module", params=["sac_her", "td3_her", "gcbc", "qrl"])
+@pytest.fixture(scope="module", params=["sac_her", "gcbc", "qrl"])
 def run_dir(request, tiny_run):
     return tiny_run("point_u_maze", request.param)
 
@@ -26,11 +26,13 @@ def test_a_run_ends_with_its_own_metrics_and_settings(run_dir):
     assert ("train/critic_loss" in last) == (config.agent.algorithm != "gcbc")
 
 
-def test_a_run_that_lost_its_end_resumes_to_the_same_numbers(run_dir, tmp_path):
+def test_a_run_that_lost_its_end_resumes_to_the_same_numbers(tiny_run, tmp_path):
+    """TD3 counts its updates beside the networks: it moves the policy after every other one."""
+    run_dir = tiny_run("point_u_maze", "td3_her")
     again = tmp_path / "again"
     shutil.copytree(run_dir, again)
     checkpoints = again / "checkpoints"
-    shutil.rmtree(checkpoints / str(max(checkpoint.steps(checkpoints))))
+    shutil.rmtree(max(checkpoints.glob("[0-9]*")))
     found = [{k: v for k, v in row.items() if "time/" not in k and k != "wall_s"} for row in resume(again).rows]
     expected = [{k: v for k, v in row.items() if "time/" not in k and k != "wall_s"} for row in rows.read(run_dir)]
     assert found == expected
