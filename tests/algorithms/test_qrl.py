@@ -77,7 +77,7 @@ def shortest_paths() -> np.ndarray:
 @functools.cache
 def learnt() -> dict[str, np.ndarray]:
     """Of one training: distances [state, goal], actions and values [state, goal, ...], and the metrics over time."""
-    updates, rows = 2000, 64
+    updates, rows = 2000, 48
     network = dataclasses.replace(NETWORK, width=32, representation_size=64)
     settings = qrl.QRLConfig(
         "qrl",

@@ -9,7 +9,7 @@ import pytest
 
 from deepcrl.contrastive.energy import iqe, mrn
 
-NODES, UPDATES, STARTS = 6, 2000, 4
+NODES, UPDATES, STARTS = 6, 1500, 3
 ARCS = [*((node, (node + 1) % NODES) for node in range(NODES)), (0, 3)]
 """A one-way ring with a short cut."""
 

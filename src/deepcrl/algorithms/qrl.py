@@ -17,7 +17,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.algorithms import parts
-from deepcrl.algorithms.base import Algorithm, Probes
+from deepcrl.algorithms.base import Algorithm, Probes, TrunkView
 from deepcrl.config import AgentConfig, Config, ConfigError
 from deepcrl.contrastive.energy import COMPONENTS, iqe, mrn
 from deepcrl.envs.protocol import EnvSpec
@@ -241,6 +241,15 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
     def embed_state_action(agent: QRLAgent, state: Array, action: Array) -> Array:
         return predict(agent.critic, agent.critic.phi(state), action)
 
+    def trunks(agent: QRLAgent, state: Array, action: Array, goal: Array) -> dict[str, TrunkView]:
+        gradient = parts.moment(agent.critic_opt)
+        return {
+            "actor": parts.view(agent.actor, parts.moment(agent.actor_opt), state, goal),
+            "phi": parts.view(agent.critic.phi, gradient.phi, state),
+            "psi": parts.view(agent.critic.psi, gradient.psi, goal),
+            "dynamics": parts.view(agent.critic.dynamics, gradient.dynamics, agent.critic.phi(state), action),
+        }
+
     def value(agent: QRLAgent, state: Array, action: Array, goal: Array) -> Array:
         return -distance(embed_state_action(agent, state, action), agent.critic.psi(goal))
 
@@ -254,7 +263,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         relabel=relabel,
         update=update,
         diagnose=diagnose,
-        probes=Probes(value, embed_state_action, lambda agent, goal: agent.critic.psi(goal)),
+        probes=Probes(value, embed_state_action, lambda agent, goal: agent.critic.psi(goal), trunks),
     )
 
 
