@@ -3,11 +3,15 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from deepcrl import ConfigError, cli, load_agent
+from deepcrl.algorithms import ALGORITHMS
 from deepcrl.analysis import block_norms
+from deepcrl.config import Config, EnvConfig, NetworkConfig
+from deepcrl.envs.protocol import EnvSpec
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +29,13 @@ def unit(x, kernel, bias, scale, shift):
     return swish(x * np.asarray(scale) + np.asarray(shift))
 
 
-def test_norms_are_those_of_a_loop_over_blocks(run_dir):
+@pytest.fixture(scope="module")
+def norms(run_dir):
+    return block_norms(run_dir, steps=3)
+
+
+def test_norms_are_those_of_a_loop_over_blocks(run_dir, norms):
     agent = load_agent(run_dir)
-    norms = block_norms(run_dir, steps=3)
     assert list(norms) == ["actor", "phi", "psi"]
     # The same states: the agent's mean actions from the same resets.
     env = agent.env
@@ -56,9 +64,8 @@ def test_norms_are_those_of_a_loop_over_blocks(run_dir):
     assert all((found.gradient > 0.0).all() for found in norms.values())
 
 
-def test_the_command_prints_a_line_for_every_block(run_dir, capsys):
-    norms = block_norms(run_dir, steps=2, seed=1)
-    assert cli.main(["blocks", str(run_dir), "--steps", "2", "--seed", "1"]) == 0
+def test_the_command_prints_a_line_for_every_block(run_dir, norms, capsys):
+    assert cli.main(["blocks", str(run_dir), "--steps", "3", "--seed", "0"]) == 0
     text = capsys.readouterr().out
     for name, found in norms.items():
         assert f"{name}, {len(found.added)} blocks; leaves the stem: {found.stream[0]:.3g}" in text
@@ -68,3 +75,22 @@ def test_the_command_prints_a_line_for_every_block(run_dir, capsys):
 def test_what_cannot_be_is_refused(run_dir):
     with pytest.raises(ConfigError, match="steps = 0 must be at least 1"):
         block_norms(run_dir, steps=0)
+
+
+def test_every_algorithm_shows_the_trunks_of_its_networks():
+    """With what goes into them: shapes alone, nothing is computed."""
+    spec = EnvSpec(state_size=4, goal_size=2, goal_indices=(0, 1), action_size=3, episode_length=9, success_radius=0.5)
+    network = NetworkConfig(depth=4, block_size=2, width=8, representation_size=16)
+    rows = [jnp.zeros((5, size)) for size in (4, 3, 2)]
+    inputs = {"actor": 6, "phi": 7, "psi": 2, "critic": 9, "dynamics": 19}
+    for name, row in ALGORITHMS.items():
+        algorithm = row.build(Config(EnvConfig("none"), row.defaults, network), spec)
+        show = algorithm.probes.trunks
+        assert show is not None
+        views = jax.eval_shape(lambda key, init=algorithm.init, show=show: show(init(key), *rows), jax.random.key(0))
+        assert "actor" in views
+        for part, view in views.items():
+            size = 4 if (name, part) == ("qrl", "phi") else inputs[part]
+            assert view.inputs.shape == (5, size), (name, part)
+            assert jax.tree.structure(view.trunk) == jax.tree.structure(view.gradient)
+            assert view.trunk.stem.dense.kernel.shape == view.gradient.stem.dense.kernel.shape == (size, 8)

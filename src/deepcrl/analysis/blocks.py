@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -59,16 +60,16 @@ def block_norms(
     return {name: BlockNorms(*map(np.asarray, measure(view))) for name, view in views.items()}
 
 
-def _rows(agent: agent_lib.LoadedAgent, steps: int, seed: int) -> list[np.ndarray]:
+def _rows(agent: agent_lib.LoadedAgent, steps: int, seed: int) -> list[Array]:
     """States, the agent's mean actions in them, and goals, of all steps in all environments."""
     env = agent.env
     reset, step = (jax.jit(env.reset, static_argnums=1), jax.jit(env.step)) if env.on_device else (env.reset, env.step)
     now, rows = reset(jax.random.key(seed), NUM_ENVS), []
     for _ in range(steps):
         action = agent.act(now.state, now.goal)
-        rows.append((np.asarray(now.state), action, np.asarray(now.goal)))
+        rows.append(tuple(map(jnp.asarray, (now.state, action, now.goal))))
         now = step(now, action)
-    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+    return [jnp.concatenate(column) for column in zip(*rows, strict=True)]
 
 
 def text(norms: dict[str, BlockNorms]) -> str:
