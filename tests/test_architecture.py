@@ -56,6 +56,7 @@ SIDEWAYS = {
     ("report", "agent"),
     ("report", "analysis"),
     ("report", "render"),
+    ("report", "seeds"),
     ("cli", "doctor"),
     ("cli", "api"),
     ("__init__", "api"),

@@ -120,7 +120,7 @@ def test_commands_parse(page, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train_module = importlib.import_module("deepcrl.train")
 
-    def check(config, run_dir):
+    def check(config, *where):
         train_module.build(config)  # refuses what could not run; compiles nothing
         raise Reached
 
@@ -128,12 +128,14 @@ def test_commands_parse(page, block, tmp_path, monkeypatch):
         raise Reached
 
     monkeypatch.setattr(train_module, "train", check)
+    monkeypatch.setattr(importlib.import_module("deepcrl.seeds"), "train_seeds", check)
     for module, function in (
         ("deepcrl.train", "resume"),
         ("deepcrl.agent", "evaluate"),
         ("deepcrl.report", "report"),
         ("deepcrl.render", "render"),
         ("deepcrl.doctor", "examine"),
+        ("deepcrl.analysis.blocks", "block_norms"),
     ):
         monkeypatch.setattr(importlib.import_module(module), function, stop)
     for command in commands(block):

@@ -43,7 +43,7 @@ def nothing_compiles(monkeypatch: pytest.MonkeyPatch):
     def run(*args):
         raise AssertionError("the run was started")
 
-    monkeypatch.setattr(sys.modules["deepcrl.train"], "_run", run)
+    monkeypatch.setattr(sys.modules["deepcrl.train"], "run", run)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
