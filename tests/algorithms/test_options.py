@@ -70,13 +70,10 @@ CHANGES = {
 # What stands in CHANGES' place for one algorithm only.
 OWN: dict[tuple[str, str], Any] = {
     ("crl", "agent.goal_sampling"): "window",
-    ("cmd1", "agent.goal_sampling"): "window",
     ("gcbc", "agent.goal_sampling"): "uniform",
-    ("gcsl", "agent.goal_sampling"): "final",
     ("qrl", "agent.goal_sampling"): "final",
     ("qrl", "agent.energy"): "mrn",
     ("gcbc", "agent.max_entropy"): True,
-    ("gcsl", "agent.max_entropy"): False,
 }
 BESIDES: dict[str, dict[str, Any]] = {
     "agent.window_length": {"agent.goal_sampling": "window"},
@@ -85,7 +82,6 @@ BESIDES: dict[str, dict[str, Any]] = {
 }
 BESIDES_OWN: dict[tuple[str, str], dict[str, Any]] = {
     ("qrl", "agent.discount"): {"agent.goal_sampling": "geometric"},
-    ("gcsl", "agent.discount"): {"agent.goal_sampling": "geometric"},
     ("gcbc", "agent.temperature_learning_rate"): {"agent.max_entropy": True},
     ("gcbc", "agent.entropy_coefficient"): {"agent.max_entropy": True},
 }
@@ -93,17 +89,19 @@ BESIDES_OWN: dict[tuple[str, str], dict[str, Any]] = {
 NO_EMBEDDINGS = {"network.representation_size"}
 NO_CRITIC = {"network.representation_size", "network.critic_depth", "network.critic_width"}
 WITHOUT = {
-    **dict.fromkeys(("sac", "sac_her", "td3", "td3_her"), NO_EMBEDDINGS),
-    **dict.fromkeys(("gcbc", "gcsl"), NO_CRITIC),
+    "sac": NO_EMBEDDINGS,
+    "td3": NO_EMBEDDINGS,
+    "gcbc": NO_CRITIC,
 }
 
 
 def fields(name: str) -> list[str]:
-    """Paths of all fields of the algorithm's settings and of the networks, which rows of the same file share."""
+    """Paths of all fields of the algorithm's settings and of the networks; once for rows of the same file, which share
+    their fields."""
     own = [f"agent.{f.name}" for f in dataclasses.fields(agent_defaults(name)) if f.name != "algorithm"]
     shared = [f"network.{f.name}" for f in dataclasses.fields(NetworkConfig)]
     alike = [other for other in ALGORITHMS if ALGORITHMS[other].build == ALGORITHMS[name].build]
-    return [path for path in own + (shared if name == alike[0] else []) if path not in WITHOUT.get(name, set())]
+    return [path for path in own + shared if name == alike[0] and path not in WITHOUT.get(name, set())]
 
 
 @functools.cache

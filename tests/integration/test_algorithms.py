@@ -1,4 +1,4 @@
-"""Every kind of algorithm through the whole of a run: train, report, look into its blocks."""
+"""An algorithm without a critic through the whole of a run: train, report, look into its blocks."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from deepcrl.config import from_dict
 from deepcrl.logging import rows
 
 
-@pytest.fixture(scope="module", params=["sac_her", "gcbc"])
+@pytest.fixture(scope="module", params=["gcbc"])
 def run_dir(request, tiny_run):
     return tiny_run("point_u_maze", request.param)
 
