@@ -76,7 +76,7 @@ def shortest_paths() -> np.ndarray:
 
 @functools.cache
 def learnt() -> dict[str, np.ndarray]:
-    """Medians of five trainings: distances [state, goal], actions and values [state, goal, ...], metrics over time.
+    """Medians of three trainings: distances [state, goal], actions and values [state, goal, ...], metrics over time.
 
     One training may end in a local optimum of the interval embedding, and rounding decides which; most do not.
     """
@@ -115,7 +115,7 @@ def learnt() -> dict[str, np.ndarray]:
     # Two thousand sorts are worth a little optimisation.
     compiled = jax.jit(jax.vmap(train), compiler_options={"xla_backend_optimization_level": 1})
     metrics, found = jax.tree.map(
-        lambda leaf: np.median(leaf, axis=0), compiled(jax.random.split(jax.random.key(0), 5))
+        lambda leaf: np.median(leaf, axis=0), compiled(jax.random.split(jax.random.key(0), 3))
     )
     tables = {name: np.asarray(leaf).reshape(STATES, STATES, *leaf.shape[1:]) for name, leaf in found.items()}
     return tables | {name: np.asarray(leaf) for name, leaf in metrics.items()}
