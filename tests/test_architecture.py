@@ -18,6 +18,7 @@ LEVELS = {
     "config": 0,
     "types": 0,
     "plan": 1,
+    "flags": 1,
     "nn": 1,
     "contrastive": 1,
     "replay": 1,

@@ -25,7 +25,7 @@ import jax
 import numpy as np
 import pytest
 
-from deepcrl import cli
+from deepcrl import cli, flags
 from deepcrl.algorithms import ALGORITHMS
 from deepcrl.config import AGENTS, override
 from deepcrl.envs.table import ENVIRONMENTS
@@ -180,7 +180,7 @@ def definitions(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", GUIDES, ids=name)
 def test_named_code_exists(page):
-    fields = {flag.path for name in ALGORITHMS for flag in cli.config_flags(preset(algorithm=name))}
+    fields = {flag.path for name in ALGORITHMS for flag in flags.config_flags(preset(algorithm=name))}
     sections = {path.split(".")[0] for path in fields}
     for span in CODE_SPAN.findall(prose(page)):
         if match := re.fullmatch(r"([\w/]+\.py)(?::(\w+))?", span):

@@ -4,23 +4,19 @@ Flags of `train` are made from the configuration's dataclasses, with the named e
 mistake in the input ends in one line on stderr and exit code 2, before anything is compiled.
 """
 
-import ast
-import contextlib
 import dataclasses
-import inspect
-import io
-import itertools
 import json
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from deepcrl.config import Config, ConfigError, config_id, near_matches, override
+from deepcrl.flags import config_flags, early, lookup, parse
 
 USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says more)
 
@@ -34,26 +30,8 @@ USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says mo
   doctor     what this machine has, and what is missing for the rest
 """
 
-FLAG_NAMES = {
-    "env.name": "env",
-    "evaluation.env": "eval_env",
-    "evaluation.num_envs": "eval_envs",
-    "evaluation.mode": "eval_mode",
-    "checkpoint.keep": "keep_checkpoints",
-}
-"""Flags that are not simply the last part of a field's path."""
-
 INTERRUPTED = 3
 """Exit code of a run that a signal ended with a checkpoint."""
-
-
-class Flag(NamedTuple):
-    """One leaf of the configuration as a command line flag."""
-
-    name: str
-    path: str
-    hint: Any
-    doc: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,23 +67,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def config_flags(config: Config) -> list[Flag]:
-    """Every leaf of a configuration, in order, with the docstring that follows it in the source."""
-    return list(_leaves(config, ""))
-
-
 def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...]]:
     """The configuration, folder and seeds (none: the configuration's) of `deepcrl train ARGS`. Raises ConfigError."""
     from deepcrl.algorithms import DEFAULT_ALGORITHM
     from deepcrl.envs.registry import QUICKSTART
     from deepcrl.presets import Scale, preset
 
-    env, scale = _early(args, "env") or QUICKSTART, typing.cast(Scale, _early(args, "scale") or "laptop")
-    algorithm = _early(args, "algorithm") or DEFAULT_ALGORITHM
+    env, scale = early(args, "env") or QUICKSTART, typing.cast(Scale, early(args, "scale") or "laptop")
+    algorithm = early(args, "algorithm") or DEFAULT_ALGORITHM
     defaults = preset(env, scale, algorithm)
     flags = config_flags(defaults)
     fields = [
-        (flag.name, Annotated[flag.hint, tyro.conf.arg(help=flag.doc)], _lookup(defaults, flag.path)) for flag in flags
+        (flag.name, Annotated[flag.hint, tyro.conf.arg(help=flag.doc)], lookup(defaults, flag.path)) for flag in flags
     ]
     scale_help = "Whose settings the defaults are: of a run on two cores, or of the paper's."
     fields.append(("scale", Annotated[Scale, tyro.conf.arg(help=scale_help)], scale))
@@ -116,7 +89,7 @@ def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...]]:
     options = dataclasses.make_dataclass("TrainOptions", fields, frozen=True)
     shown = f"The defaults shown are those of {algorithm} on {env}; --env, --algorithm and --scale change them."
     description = f"Train an agent. {shown}"
-    parsed = _parse(options, "deepcrl train", args, description=description)
+    parsed = parse(options, "deepcrl train", args, description=description)
     config = override(defaults, {flag.path: getattr(parsed, flag.name) for flag in flags})
     given = typing.cast(Any, parsed)
     return config, given.out or _new_folder(config), given.seeds
@@ -150,7 +123,7 @@ def _resume(args: list[str]) -> int:
 
     from deepcrl.train import resume
 
-    return _finish(resume(_parse(options, "deepcrl resume", args)))
+    return _finish(resume(parse(options, "deepcrl resume", args)))
 
 
 def _evaluate(args: list[str]) -> int:
@@ -175,7 +148,7 @@ def _evaluate(args: list[str]) -> int:
         """
         return {"run_dir": run_dir, "env": env, "num_episodes": episodes, "mode": mode, "which": which, "seed": seed}
 
-    wanted = _parse(options, "deepcrl evaluate", args)
+    wanted = parse(options, "deepcrl evaluate", args)
     from deepcrl.agent import evaluate
 
     print(json.dumps(evaluate(**wanted)))
@@ -191,7 +164,7 @@ def _report(args: list[str]) -> int:
         """
         return run_dir
 
-    run_dir = _parse(options, "deepcrl report", args)
+    run_dir = parse(options, "deepcrl report", args)
     from deepcrl.report import joint_report, report
 
     many = not (run_dir / "config.json").exists() and any(run_dir.glob("seed-*"))
@@ -231,7 +204,7 @@ def _render(args: list[str]) -> int:
             "seed": seed,
         }
 
-    chosen = _parse(options, "deepcrl render", args)
+    chosen = parse(options, "deepcrl render", args)
     from deepcrl.render import render
 
     for path in render(**chosen):
@@ -258,7 +231,7 @@ def _blocks(args: list[str]) -> int:
         number = int(which) if which.isdecimal() else which
         return {"run_dir": run_dir, "which": number, "steps": steps, "seed": seed}
 
-    wanted = _parse(options, "deepcrl blocks", args)
+    wanted = parse(options, "deepcrl blocks", args)
     from deepcrl.analysis.blocks import block_norms, text
 
     print(text(block_norms(**wanted)))
@@ -277,7 +250,7 @@ def _list(args: list[str]) -> int:
         """
         return what, markdown
 
-    what, markdown = _parse(options, "deepcrl list", args)
+    what, markdown = parse(options, "deepcrl list", args)
     if what == "algorithms":
         from deepcrl.algorithms import ALGORITHMS
 
@@ -293,7 +266,7 @@ def _doctor(args: list[str]) -> int:
     def options() -> None:
         """Say what device, engines, cores and optional parts this machine has, and what is missing for the rest."""
 
-    _parse(options, "deepcrl doctor", args)
+    parse(options, "deepcrl doctor", args)
     from deepcrl import doctor
 
     print(doctor.examine())
@@ -317,42 +290,6 @@ def _finish(result: Any) -> int:
     return 0
 
 
-def _parse(target: Callable[..., Any], prog: str, args: list[str], **options: Any) -> Any:
-    """Parse with tyro. Raises ConfigError, in one line, where tyro draws a box."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(target, prog=prog, args=args, **options)
-    except SystemExit as ended:
-        if ended.code in (0, None):
-            raise
-        raise ConfigError(_one_line(said.getvalue(), prog)) from None
-
-
-def _one_line(box: str, prog: str) -> str:
-    """The complaint in a box of tyro's: its first section, then the flags that the later ones name."""
-    sections: list[list[str]] = [[]]
-    for line in box.splitlines()[1:]:  # the first is a title
-        text = line.strip("│╭╮╰╯ ").replace("─", "-")
-        if text and not text.strip("-"):
-            sections.append([])
-        elif text:
-            sections[-1].append(text)
-    complaint, *rest = [section for section in sections if section]
-    flags = [text for section in rest for text in section if re.match("--[a-z]", text)]
-    return f"{' '.join(complaint).rstrip('.')}; " + (f"use {', '.join(flags)}" if flags else f"see {prog} --help")
-
-
-def _early(args: list[str], flag: str) -> str | None:
-    """The value of a flag that is needed before the other flags' defaults are known."""
-    for i, arg in enumerate(args):
-        if arg == f"--{flag}" and i + 1 < len(args):
-            return args[i + 1]
-        if arg.startswith(f"--{flag}="):
-            return arg.partition("=")[2]
-    return None
-
-
 def _new_folder(config: Config) -> Path:
     # Gymnasium's ids may hold colons and slashes.
     name = re.sub(r"[:/]", "_", config.env.name)
@@ -362,35 +299,6 @@ def _new_folder(config: Config) -> Path:
         count += 1
         candidate = base.with_name(f"{base.name}-{count}")
     return candidate
-
-
-def _leaves(node: Any, prefix: str) -> Iterator[Flag]:
-    hints, docs = typing.get_type_hints(type(node)), _field_docs(type(node))
-    for field in dataclasses.fields(node):
-        hint, path = hints[field.name], f"{prefix}{field.name}"
-        if dataclasses.is_dataclass(hint):
-            yield from _leaves(getattr(node, field.name), f"{path}.")
-        else:
-            yield Flag(FLAG_NAMES.get(path, field.name), path, hint, docs.get(field.name, ""))
-
-
-def _field_docs(cls: type) -> dict[str, str]:
-    """The string below each field, of the class and of those it extends; the configuration documents itself."""
-    docs = {}
-    for part in (part for part in reversed(cls.__mro__) if dataclasses.is_dataclass(part)):
-        body = typing.cast(ast.ClassDef, ast.parse(inspect.getsource(part)).body[0]).body
-        for field, after in itertools.pairwise(body):
-            is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_doc:
-                docs[field.target.id] = inspect.cleandoc(str(typing.cast(Any, after).value.value)).replace("\n", " ")
-    return docs
-
-
-def _lookup(config: Config, path: str) -> Any:
-    value: Any = config
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
 
 
 def _run_errors() -> type[Exception]:

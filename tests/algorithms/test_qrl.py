@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepcrl.algorithms import qrl
+from deepcrl.algorithms import parts, qrl
 from deepcrl.config import Config, ConfigError, EnvConfig, NetworkConfig, TrainConfig
 from deepcrl.contrastive.energy import ENERGIES
 from deepcrl.envs.protocol import EnvSpec
@@ -427,7 +427,7 @@ def test_a_batch_holds_a_step_its_true_outcome_and_the_goal_part_of_a_later_stat
 def test_a_share_of_the_actors_goals_is_that_of_the_row_before(share):
     goal = jnp.arange(12.0).reshape(6, 2)
     source = [(row - 1) % 6 if row < round(6 * share) else row for row in range(6)]
-    assert_close(qrl.mix_goals(goal, share), np.asarray(goal)[source])
+    assert_close(parts.mix_goals((goal,), share)[0], np.asarray(goal)[source])
 
 
 @pytest.mark.parametrize(

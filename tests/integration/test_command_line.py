@@ -10,6 +10,7 @@ from deepcrl import cli
 from deepcrl.algorithms import ALGORITHMS, DEFAULT_ALGORITHM
 from deepcrl.config import Config, EnvConfig, agent_defaults, config_id, override
 from deepcrl.envs import registry
+from deepcrl.flags import config_flags
 from deepcrl.presets import preset
 
 MISTAKES = {
@@ -100,7 +101,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture):
 
 
 def test_every_field_of_the_configuration_is_a_documented_flag(capsys: pytest.CaptureFixture):
-    flags = cli.config_flags(preset())
+    flags = config_flags(preset())
     assert len({flag.name for flag in flags}) == len(flags)
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", "--help"])

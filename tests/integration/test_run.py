@@ -202,7 +202,7 @@ BESIDES = {
     # Before the untrained point has reached a corner, where it ends up in either mode.
     "evaluation.mode": {"env.episode_length": 5},
 }
-# Tested elsewhere: single choices, numbers that must not change, files; in tests/algorithms/test_options.py the fields
+# Tested elsewhere: single choices, numbers that must not change, files; in tests/algorithms/test_every_option.py the fields
 # of the algorithms and the networks.
 ELSEWHERE = {"train.overlap", "env.engine", "checkpoint.keep", "learners"}
 

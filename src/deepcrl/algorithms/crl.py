@@ -143,8 +143,8 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         (actor_loss, entropy), actor_grads = jax.value_and_grad(actor_loss_fn, has_aux=True)(
             agent.actor, agent.critic.phi, (psi, agent.critic.ended), agent.log_temperature, batch, key
         )
-        temperature_loss, temperature_grad = jax.value_and_grad(parts.temperature_loss)(
-            agent.log_temperature, entropy, target_entropy
+        log_temperature, temperature_opt, tuned = parts.tune_temperature(
+            temperature_adam, agent.log_temperature, agent.temperature_opt, entropy, target_entropy
         )
         critic_loss, (phi_grads, psi_cotangent, ended_grad) = jax.value_and_grad(critic_loss_fn, argnums=(0, 1, 2))(
             agent.critic.phi, psi, agent.critic.ended, batch
@@ -153,15 +153,10 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
 
         actor, actor_opt = parts.step(actor_adam, agent.actor, agent.actor_opt, actor_grads)
         critic, critic_opt = parts.step(critic_adam, agent.critic, agent.critic_opt, critic_grads)
-        log_temperature, temperature_opt = parts.step(
-            temperature_adam, agent.log_temperature, agent.temperature_opt, temperature_grad
-        )
         metrics = {
             "critic_loss": critic_loss,
             "actor_loss": actor_loss,
-            "temperature_loss": temperature_loss,
-            "temperature": jnp.exp(agent.log_temperature),
-            "entropy": entropy,
+            **tuned,
             "actor_grad_norm": parts.global_norm(actor_grads),
             "phi_grad_norm": parts.global_norm(critic_grads.phi),
             "psi_grad_norm": parts.global_norm(critic_grads.psi),
@@ -181,7 +176,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         key: PRNGKeyArray,
     ) -> tuple[Array, Array]:
         psi, ended = embeddings
-        goal, psi = mix_goals((batch.goal, psi), agent_config.random_goals)
+        goal, psi = parts.mix_goals((batch.goal, psi), agent_config.random_goals)
         action, log_prob = policy.sample_with_log_prob(actor(batch.state, goal), key)
         phi = encode(phi_net, batch.state, action)
         value = energy.paired(phi, psi)
@@ -242,15 +237,6 @@ def encode(phi: Encoder, state: Float[Array, "B S"], action: Float[Array, "B A"]
 def outcomes(psi: Float[Array, "B R"], ended: Float[Array, "R"] | None, batch: Batch) -> Float[Array, "B R"]:
     """Embeddings of what the critic is to foretell: goals, or the end of the episode. The actor is given goals only."""
     return psi if ended is None or batch.ended is None else jnp.where(batch.ended[:, None], ended, psi)
-
-
-def mix_goals(rows: tuple[Float[Array, "B G"], Float[Array, "B R"]], share: float):
-    """Goals and their embeddings for the actor: in the first `share` of the rows those of the pair before.
-
-    Pairs are drawn independently, so a neighbour's goal is a random one.
-    """
-    count = round(share * rows[0].shape[0])
-    return tuple(jnp.concatenate([jnp.roll(x, 1, axis=0)[:count], x[count:]]) if count else x for x in rows)
 
 
 def contrastive_loss(config: CRLConfig, logits: Float[Array, "B B"]) -> Float[Array, ""]:

@@ -83,16 +83,12 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         actor, actor_opt = parts.step(actor_adam, agent.actor, agent.actor_opt, grads)
         agent = agent._replace(actor=actor, actor_opt=actor_opt)
         metrics = {"actor_loss": loss, "entropy": entropy, "actor_grad_norm": parts.global_norm(grads)}
-        if agent.log_temperature is None:
+        if agent.log_temperature is None or agent.temperature_opt is None:
             return agent, metrics
-        temperature_loss, temperature_grad = jax.value_and_grad(parts.temperature_loss)(
-            agent.log_temperature, entropy, target_entropy
+        log_temperature, temperature_opt, tuned = parts.tune_temperature(
+            temperature_adam, agent.log_temperature, agent.temperature_opt, entropy, target_entropy
         )
-        metrics |= {"temperature_loss": temperature_loss, "temperature": jnp.exp(agent.log_temperature)}
-        log_temperature, temperature_opt = parts.step(
-            temperature_adam, agent.log_temperature, agent.temperature_opt, temperature_grad
-        )
-        return agent._replace(log_temperature=log_temperature, temperature_opt=temperature_opt), metrics
+        return agent._replace(log_temperature=log_temperature, temperature_opt=temperature_opt), metrics | tuned
 
     def loss_fn(actor: Policy, log_temperature: Array | None, batch: Batch, key: PRNGKeyArray) -> tuple[Array, Array]:
         """mean[alpha log pi(b|s, g) - log pi(a|s, g)], a stored, b from the policy; without max_entropy alpha is 0."""

@@ -15,6 +15,7 @@ from deepcrl.nn import policy
 from deepcrl.nn.dense import project
 from deepcrl.nn.encoder import check_network
 from deepcrl.nn.policy import Policy
+from deepcrl.types import Metrics
 
 Value = Callable[[Any, Array, Array, Array], Float[Array, "N"]]
 """(agent, state, action, goal) to the critic's value."""
@@ -87,6 +88,28 @@ def best_of(agent: Any, state: Array, goal: Array, draw: Callable, keys: PRNGKey
 def temperature_loss(log_temperature: Array, entropy: Array, target_entropy: float) -> Array:
     """exp(log alpha) (H - H_target): the temperature falls while the policy is more random than asked."""
     return jnp.exp(log_temperature) * jax.lax.stop_gradient(entropy - target_entropy)
+
+
+def tune_temperature(
+    optimiser: optax.GradientTransformation,
+    log_temperature: Array,
+    opt_state: optax.OptState,
+    entropy: Array,
+    target_entropy: float,
+) -> tuple[Array, optax.OptState, Metrics]:
+    """One step of the log-temperature: it and its optimiser's state after the step, and metrics from before it."""
+    loss, grad = jax.value_and_grad(temperature_loss)(log_temperature, entropy, target_entropy)
+    metrics = {"temperature_loss": loss, "temperature": jnp.exp(log_temperature), "entropy": entropy}
+    return *step(optimiser, log_temperature, opt_state, grad), metrics
+
+
+def mix_goals(rows: tuple[Float[Array, "B *size"], ...], share: float) -> tuple[Array, ...]:
+    """Goals for the actor, and what goes with them: in the first `share` of the rows those of the row before.
+
+    Rows are drawn independently, so a neighbour's goal is a random one.
+    """
+    count = round(share * rows[0].shape[0])
+    return tuple(jnp.concatenate([jnp.roll(x, 1, axis=0)[:count], x[count:]]) if count else x for x in rows)
 
 
 def adam(rate: float, config: AgentConfig) -> optax.GradientTransformation:

@@ -153,23 +153,18 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         (actor_loss, entropy), actor_grads = jax.value_and_grad(actor_loss_fn, has_aux=True)(
             agent.actor, agent.critic, agent.log_temperature, batch, key
         )
-        temperature_loss, temperature_grad = jax.value_and_grad(parts.temperature_loss)(
-            agent.log_temperature, entropy, target_entropy
+        log_temperature, temperature_opt, tuned = parts.tune_temperature(
+            temperature_adam, agent.log_temperature, agent.temperature_opt, entropy, target_entropy
         )
         actor, actor_opt = parts.step(actor_adam, agent.actor, agent.actor_opt, actor_grads)
         critic, critic_opt = parts.step(critic_adam, agent.critic, agent.critic_opt, critic_grads)
-        log_temperature, temperature_opt = parts.step(
-            temperature_adam, agent.log_temperature, agent.temperature_opt, temperature_grad
-        )
         raw_multiplier, multiplier_opt = parts.step(
             multiplier_adam, agent.raw_multiplier, agent.multiplier_opt, multiplier_grad
         )
         metrics = {
             "critic_loss": critic_loss,
             "actor_loss": actor_loss,
-            "temperature_loss": temperature_loss,
-            "temperature": jnp.exp(agent.log_temperature),
-            "entropy": entropy,
+            **tuned,
             "multiplier": jax.nn.softplus(agent.raw_multiplier),
             **found,
             "actor_grad_norm": parts.global_norm(actor_grads),
@@ -213,7 +208,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
     def actor_loss_fn(
         actor: Policy, critic: Critic, log_temperature: Array, batch: QRLBatch, key: PRNGKeyArray
     ) -> tuple[Array, Array]:
-        goal = mix_goals(batch.goal, settings.random_goals)
+        (goal,) = parts.mix_goals((batch.goal,), settings.random_goals)
         action, log_prob = policy.sample_with_log_prob(actor(batch.state, goal), key)
         left = distance(predict(critic, critic.phi(batch.state), action), critic.psi(goal))
         return jnp.mean(jnp.exp(log_temperature) * log_prob + left), -jnp.mean(log_prob)
@@ -270,9 +265,3 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
 def predict(critic: Critic, z: Float[Array, "B R"], action: Float[Array, "B A"]) -> Float[Array, "B R"]:
     """The latent state after an action, z + change(z, a)."""
     return z + critic.dynamics(jnp.concatenate([z, action], axis=-1))
-
-
-def mix_goals(goal: Float[Array, "B G"], share: float) -> Float[Array, "B G"]:
-    """Goals for the actor: in the first `share` of the rows those of the row before, which are random ones."""
-    count = round(share * goal.shape[0])
-    return jnp.concatenate([jnp.roll(goal, 1, axis=0)[:count], goal[count:]])

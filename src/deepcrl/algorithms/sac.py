@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.algorithms import parts, td
-from deepcrl.algorithms.base import Algorithm, Probes
+from deepcrl.algorithms.base import Algorithm
 from deepcrl.config import Config
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.nn import policy
@@ -76,21 +76,16 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         (actor_loss, entropy), actor_grads = jax.value_and_grad(actor_loss_fn, has_aux=True)(
             agent.actor, agent.critics, agent.log_temperature, batch, actor_key
         )
-        temperature_loss, temperature_grad = jax.value_and_grad(parts.temperature_loss)(
-            agent.log_temperature, entropy, target_entropy
+        log_temperature, temperature_opt, tuned = parts.tune_temperature(
+            temperature_adam, agent.log_temperature, agent.temperature_opt, entropy, target_entropy
         )
         actor, actor_opt = parts.step(actor_adam, agent.actor, agent.actor_opt, actor_grads)
         critics, critic_opt = parts.step(critic_adam, agent.critics, agent.critic_opt, critic_grads)
-        log_temperature, temperature_opt = parts.step(
-            temperature_adam, agent.log_temperature, agent.temperature_opt, temperature_grad
-        )
         targets = parts.moving_average(agent.targets, critics, settings.target_rate)
         metrics = {
             "critic_loss": critic_loss,
             "actor_loss": actor_loss,
-            "temperature_loss": temperature_loss,
-            "temperature": jnp.exp(agent.log_temperature),
-            "entropy": entropy,
+            **tuned,
             "actor_grad_norm": parts.global_norm(actor_grads),
             "critic_grad_norm": parts.global_norm(critic_grads),
         }
@@ -109,21 +104,6 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         value = td.least(critics, batch.state, action, batch.goal)
         return jnp.mean(jnp.exp(log_temperature) * log_prob - value), -jnp.mean(log_prob)
 
-    def value(agent: SACAgent, state: Array, action: Array, goal: Array) -> Array:
-        return td.least(agent.critics, state, action, goal)
-
-    return Algorithm(
-        columns=td.COLUMNS,
-        init=init,
-        act=parts.gaussian_act(lambda agent: agent.actor, value),
-        draw=lambda key, replay, shape: td.draw(settings, key, replay, shape),
-        relabel=lambda replay, rows: td.relabel(spec, replay, rows),
-        update=update,
-        diagnose=lambda agent, batch: td.diagnose(spec, agent.critics, batch),
-        probes=Probes(
-            value=value,
-            trunks=lambda agent, *inputs: td.trunks(
-                agent.actor, agent.critics, (agent.actor_opt, agent.critic_opt), *inputs
-            ),
-        ),
+    return td.record(
+        spec, settings, init=init, act=parts.gaussian_act(lambda agent: agent.actor, td.value), update=update
     )

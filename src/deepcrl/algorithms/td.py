@@ -5,6 +5,7 @@ the value of a policy is its discounted time at goal. Reaching a goal ends nothi
 truncated one is an accident of the clock, and its future counts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.algorithms import parts
-from deepcrl.algorithms.base import TrunkView
+from deepcrl.algorithms.base import Algorithm, Probes, TrunkView
 from deepcrl.config import AgentConfig, Config, NetworkConfig
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.nn.encoder import Encoder
@@ -99,14 +100,34 @@ def relabel(spec: EnvSpec, replay: buffer.Replay, rows: hindsight.Relabelled) ->
     )
 
 
-def trunks(actor: Any, critics: Encoder, opt_states: tuple[Any, Any], *inputs: Array) -> dict[str, TrunkView]:
-    """The actor's trunk and that of the first critic, for (state, action, goal)."""
-    state, _, goal = inputs
-    critic, gradient = (jax.tree.map(lambda leaf: leaf[0], pair) for pair in (critics, parts.moment(opt_states[1])))
+def trunks(agent: Any, state: Array, action: Array, goal: Array) -> dict[str, TrunkView]:
+    """The actor's trunk and that of the first critic."""
+    pairs = agent.critics, parts.moment(agent.critic_opt)
+    critic, gradient = (jax.tree.map(lambda leaf: leaf[0], pair) for pair in pairs)
     return {
-        "actor": parts.view(actor, parts.moment(opt_states[0]), state, goal),
-        "critic": parts.view(critic, gradient, *inputs),
+        "actor": parts.view(agent.actor, parts.moment(agent.actor_opt), state, goal),
+        "critic": parts.view(critic, gradient, state, action, goal),
     }
+
+
+def record(spec: EnvSpec, config: TDConfig, **own: Callable) -> Algorithm:
+    """The algorithm with these `init`, `act` and `update`.
+
+    Its agent has fields `actor`, `critics`, `actor_opt` and `critic_opt`.
+    """
+    return Algorithm(
+        columns=COLUMNS,
+        draw=lambda key, replay, shape: draw(config, key, replay, shape),
+        relabel=lambda replay, rows: relabel(spec, replay, rows),
+        diagnose=lambda agent, batch: diagnose(spec, agent.critics, batch),
+        probes=Probes(value=value, trunks=trunks),
+        **own,
+    )
+
+
+def value(agent: Any, state: Array, action: Array, goal: Array) -> Float[Array, "B"]:
+    """What ranks actions: the smaller of the critics' values."""
+    return least(agent.critics, state, action, goal)
 
 
 def diagnose(spec: EnvSpec, critics: Encoder, batch: StepBatch) -> Metrics:

@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from deepcrl.algorithms import parts, td
-from deepcrl.algorithms.base import Algorithm, Probes
+from deepcrl.algorithms.base import Algorithm
 from deepcrl.config import Config, ConfigError
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.nn.encoder import Encoder
@@ -118,9 +118,6 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         """-mean Q_1(s, pi(s, g), g)."""
         return -jnp.mean(td.values(critics, batch.state, actor(batch.state, batch.goal), batch.goal)[0])
 
-    def value(agent: TD3Agent, state: Array, action: Array, goal: Array) -> Array:
-        return td.least(agent.critics, state, action, goal)
-
     def act(agent: TD3Agent, state: Array, goal: Array, key: PRNGKeyArray, mode: str) -> Array:
         kind, candidates = parts.parse_mode(mode, "mode")
         action = agent.actor(state, goal)
@@ -132,20 +129,6 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
             return action
         if kind == "sample":
             return explored(key)
-        return parts.best_of(agent, state, goal, explored, jax.random.split(key, candidates), value)
+        return parts.best_of(agent, state, goal, explored, jax.random.split(key, candidates), td.value)
 
-    return Algorithm(
-        columns=td.COLUMNS,
-        init=init,
-        act=act,
-        draw=lambda key, replay, shape: td.draw(settings, key, replay, shape),
-        relabel=lambda replay, rows: td.relabel(spec, replay, rows),
-        update=update,
-        diagnose=lambda agent, batch: td.diagnose(spec, agent.critics, batch),
-        probes=Probes(
-            value=value,
-            trunks=lambda agent, *inputs: td.trunks(
-                agent.actor, agent.critics, (agent.actor_opt, agent.critic_opt), *inputs
-            ),
-        ),
-    )
+    return td.record(spec, settings, init=init, act=act, update=update)

@@ -1,0 +1,104 @@
+"""Flags of the command line: the leaves of the configuration, and tyro's complaints in one line."""
+
+import ast
+import contextlib
+import dataclasses
+import inspect
+import io
+import itertools
+import re
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import tyro
+
+from deepcrl.config import Config, ConfigError
+
+FLAG_NAMES = {
+    "env.name": "env",
+    "evaluation.env": "eval_env",
+    "evaluation.num_envs": "eval_envs",
+    "evaluation.mode": "eval_mode",
+    "checkpoint.keep": "keep_checkpoints",
+}
+"""Flags that are not simply the last part of a field's path."""
+
+
+class Flag(NamedTuple):
+    """One leaf of the configuration as a command line flag."""
+
+    name: str
+    path: str
+    hint: Any
+    doc: str
+
+
+def config_flags(config: Config) -> list[Flag]:
+    """Every leaf of a configuration, in order, with the docstring that follows it in the source."""
+    return list(_leaves(config, ""))
+
+
+def parse(target: Callable[..., Any], prog: str, args: list[str], **options: Any) -> Any:
+    """Parse with tyro. Raises ConfigError, in one line, where tyro draws a box."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(target, prog=prog, args=args, **options)
+    except SystemExit as ended:
+        if ended.code in (0, None):
+            raise
+        raise ConfigError(_one_line(said.getvalue(), prog)) from None
+
+
+def _one_line(box: str, prog: str) -> str:
+    """The complaint in a box of tyro's: its first section, then the flags that the later ones name."""
+    sections: list[list[str]] = [[]]
+    for line in box.splitlines()[1:]:  # the first is a title
+        text = line.strip("│╭╮╰╯ ").replace("─", "-")
+        if text and not text.strip("-"):
+            sections.append([])
+        elif text:
+            sections[-1].append(text)
+    complaint, *rest = [section for section in sections if section]
+    flags = [text for section in rest for text in section if re.match("--[a-z]", text)]
+    return f"{' '.join(complaint).rstrip('.')}; " + (f"use {', '.join(flags)}" if flags else f"see {prog} --help")
+
+
+def early(args: list[str], flag: str) -> str | None:
+    """The value of a flag that is needed before the other flags' defaults are known."""
+    for i, arg in enumerate(args):
+        if arg == f"--{flag}" and i + 1 < len(args):
+            return args[i + 1]
+        if arg.startswith(f"--{flag}="):
+            return arg.partition("=")[2]
+    return None
+
+
+def _leaves(node: Any, prefix: str) -> Iterator[Flag]:
+    hints, docs = typing.get_type_hints(type(node)), _field_docs(type(node))
+    for field in dataclasses.fields(node):
+        hint, path = hints[field.name], f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(hint):
+            yield from _leaves(getattr(node, field.name), f"{path}.")
+        else:
+            yield Flag(FLAG_NAMES.get(path, field.name), path, hint, docs.get(field.name, ""))
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """The string below each field, of the class and of those it extends; the configuration documents itself."""
+    docs = {}
+    for part in (part for part in reversed(cls.__mro__) if dataclasses.is_dataclass(part)):
+        body = typing.cast(ast.ClassDef, ast.parse(inspect.getsource(part)).body[0]).body
+        for field, after in itertools.pairwise(body):
+            is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_doc:
+                docs[field.target.id] = inspect.cleandoc(str(typing.cast(Any, after).value.value)).replace("\n", " ")
+    return docs
+
+
+def lookup(config: Config, path: str) -> Any:
+    value: Any = config
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
