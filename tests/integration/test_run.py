@@ -202,8 +202,8 @@ BESIDES = {
     # Before the untrained point has reached a corner, where it ends up in either mode.
     "evaluation.mode": {"env.episode_length": 5},
 }
-# Tested elsewhere: single choices, numbers that must not change, files; in tests/algorithms/test_every_option.py the fields
-# of the algorithms and the networks.
+# Tested elsewhere: single choices, numbers that must not change, files; the fields of the algorithms and the networks
+# in tests/algorithms/test_every_option.py.
 ELSEWHERE = {"train.overlap", "env.engine", "checkpoint.keep", "learners"}
 
 
