@@ -57,13 +57,13 @@ def measure(depth: int, width: int, batch: int, updates: int, repeats: int, rema
 
     learn = make_learn(algorithm, updates, batch)
     started = time.perf_counter()
-    compiled = learn.lower(agent, replay, key, None).compile()
+    compiled = learn.lower(agent, replay, key).compile()
     compile_s = time.perf_counter() - started
     rate_before = matmul_rate()
     state = {"agent": agent}
 
     def run() -> object:
-        state["agent"], metrics = compiled(state["agent"], replay, key, None)
+        state["agent"], metrics = compiled(state["agent"], replay, key)
         return metrics
 
     times = seconds(run, repeats)

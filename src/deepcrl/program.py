@@ -49,7 +49,7 @@ class Program(NamedTuple):
     env: Env
     collect: Collect
     insert: Callable[[buffer.Replay, Transition], buffer.Replay]
-    learn: Callable[[Agent, buffer.Replay, PRNGKeyArray, Metrics], tuple[Agent, Metrics]]
+    learn: Callable[[Agent, buffer.Replay, PRNGKeyArray], tuple[Agent, Metrics]]
     evaluate: tuple[Evaluate, ...]
     """One for the agent, and one for each of its learners; for a single run also where several are trained."""
     seeds: tuple[int, ...]
@@ -86,7 +86,7 @@ def build(config: Config, seeds: Sequence[int] = ()) -> Program:
         env=env,
         collect=each(make_collect(env, algorithm, config.agent.explore, config.train.unroll_length)),
         insert=each(buffer.jit_insert, (0,)),
-        learn=each(make_learn(algorithm, the_plan.updates_per_collection, config.train.batch_size), (0, 3)),
+        learn=each(make_learn(algorithm, the_plan.updates_per_collection, config.train.batch_size), (0,)),
         evaluate=tuple(
             make_evaluate(eval_env, member, config.evaluation.mode, config.evaluation.num_envs)
             for member in algorithms.members(config, env.spec)
@@ -115,10 +115,14 @@ def make_envs(config: Config) -> tuple[Env, Env]:
 
 def init_state(program: Program) -> TrainState:
     """The state before the first collection; decided by the seeds."""
-    return stack([_init_state(program, seed) for seed in program.seeds])
+    agent, env, replay = stack([_start(program, seed) for seed in program.seeds])
+    # The shapes come from the trace that the first updates use again.
+    metrics = jax.eval_shape(program.learn, agent, replay, run_keys(program, LEARN, 0))[1]
+    sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), metrics)
+    return TrainState(agent, env, replay, sums, to_host(agent) if program.config.train.overlap else None)
 
 
-def _init_state(program: Program, seed: int) -> TrainState:
+def _start(program: Program, seed: int) -> tuple[Agent, EnvState, buffer.Replay]:
     config, env, algorithm = program.config, program.env, program.algorithm
     agent = jax.jit(algorithm.init)(run_key(seed, INIT, 0))
     replay = buffer.init(
@@ -126,11 +130,7 @@ def _init_state(program: Program, seed: int) -> TrainState:
         config.train.replay_capacity,
         config.env.num_envs,
     )
-    learn = make_learn(algorithm, program.plan.updates_per_collection, config.train.batch_size)
-    metrics = jax.eval_shape(learn, agent, replay, run_key(0, LEARN, 0), None)[1]
-    sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), metrics)
-    env_state = env.reset(run_key(seed, RESET, 0), config.env.num_envs)
-    return TrainState(agent, env_state, replay, sums, to_host(agent) if config.train.overlap else None)
+    return agent, env.reset(run_key(seed, RESET, 0), config.env.num_envs), replay
 
 
 def stack(runs: Sequence[Any]) -> Any:
@@ -171,13 +171,13 @@ def run_keys(program: Program, purpose: int, counter: int) -> PRNGKeyArray:
 
 
 def make_learn(algorithm: Algorithm, updates: int, batch_size: int) -> Any:
-    """A function (agent, replay, key, sums) to (agent, sums) that does exactly `updates` updates, compiled once.
+    """A function (agent, replay, key) to (agent, metrics) that does exactly `updates` updates, compiled once.
 
-    Indices of all pairs are drawn together; each update gathers its own rows. The metrics of the updates, averaged,
-    and the diagnostics of the last batch are added to `sums` (None: returned alone). `agent` and `sums` are donated.
+    Indices of all pairs are drawn together; each update gathers its own rows. The metrics are those of the updates,
+    averaged, and the diagnostics of the last batch. `agent` is donated.
     """
 
-    def learn(agent: Agent, replay: buffer.Replay, key: PRNGKeyArray, sums: Metrics | None) -> tuple[Agent, Metrics]:
+    def learn(agent: Agent, replay: buffer.Replay, key: PRNGKeyArray) -> tuple[Agent, Metrics]:
         draw_key, update_key = jax.random.split(key)
         indices = algorithm.draw(draw_key, replay, (updates, batch_size))
 
@@ -187,7 +187,13 @@ def make_learn(algorithm: Algorithm, updates: int, batch_size: int) -> Any:
 
         agent, metrics = jax.lax.scan(body, agent, (indices, jax.random.split(update_key, updates)))
         last_batch = algorithm.relabel(replay, jax.tree.map(lambda leaf: leaf[-1], indices))
-        found = {name: jnp.mean(values) for name, values in metrics.items()} | algorithm.diagnose(agent, last_batch)
-        return agent, found if sums is None else jax.tree.map(jnp.add, sums, found)
+        averages = {name: jnp.mean(values) for name, values in metrics.items()}
+        return agent, averages | algorithm.diagnose(agent, last_batch)
 
-    return jax.jit(learn, donate_argnums=(0, 3))
+    return jax.jit(learn, donate_argnums=(0,))
+
+
+@jax.jit
+def add(sums: Metrics, metrics: Metrics) -> Metrics:
+    """The sums with the metrics of one more collection."""
+    return jax.tree.map(jnp.add, sums, metrics)

@@ -34,6 +34,7 @@ from deepcrl.program import (
     LEARN,
     Program,
     TrainState,
+    add,
     build,
     init_state,
     run_key,
@@ -217,8 +218,8 @@ def _collection(
     compiling = not clock.knows(program.learn)
     progress.enter(clock.phase("training", program.learn))
     started = time.perf_counter()
-    agent, sums = program.learn(state.agent, replay, run_keys(program, LEARN, index), state.sums)
-    jax.block_until_ready(sums)
+    agent, metrics = program.learn(state.agent, replay, run_keys(program, LEARN, index))
+    sums = jax.block_until_ready(add(state.sums, metrics))
     update_s = clock.add("compile" if compiling else "update", started)
     if not compiling:
         progress.updated(the_plan.updates_per_collection, update_s)

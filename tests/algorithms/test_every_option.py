@@ -116,7 +116,7 @@ def program(config: Config) -> str:
     traced = (
         jax.make_jaxpr(algorithm.init)(key),
         jax.make_jaxpr(act)(agent, state, goal, key),
-        jax.make_jaxpr(make_learn(algorithm, 2, config.train.batch_size), static_argnums=3)(agent, replay, key, None),
+        jax.make_jaxpr(make_learn(algorithm, 2, config.train.batch_size))(agent, replay, key),
     )
     return re.sub(r"0x[0-9a-f]+", "", "\n".join(map(str, traced)))  # no addresses
 

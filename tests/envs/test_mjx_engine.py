@@ -8,7 +8,7 @@ from deepcrl.envs.mjx_engine import mjx_engine
 from deepcrl.envs.mujoco_engine import mujoco_engine
 from deepcrl.envs.registry import lookup
 
-NUM_ENVS = 4
+NUM_ENVS = 2
 STEPS = 20
 
 
@@ -20,7 +20,7 @@ def rollouts(name: str, lift: float, strength: float) -> tuple[np.ndarray, np.nd
     native, device = mujoco_engine(model, entry.substeps), mjx_engine(model, entry.substeps)
     starts, _ = jax.vmap(task.reset)(jax.random.split(jax.random.key(0), NUM_ENVS))
     starts["qpos"] = starts["qpos"].at[:, 2].add(lift)
-    ours, theirs = native.start(starts), jax.vmap(device.start)(starts)
+    ours, theirs = native.start(starts), jax.jit(jax.vmap(device.start))(starts)
     step = jax.jit(jax.vmap(device.step))
     rng = np.random.default_rng(0)
     paths: tuple[list, list] = ([], [])

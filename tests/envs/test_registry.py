@@ -34,7 +34,7 @@ STEPS = 50
 # bodies' own tests look at that. Compiling them all takes too long for every day; `-m slow` does.
 DEVICE_ROWS = {
     "mjx": ("ant", "humanoid", "reacher"),
-    "spring": ("ant", "ant_u_maze", "humanoid"),
+    "spring": ("ant", "humanoid"),
 }
 VARIANTS = ("ant_u_maze_eval", "ant_u_maze_gen_1f2f3f", "point_u_maze_eval", "humanoid_big_maze_eval")
 EVERY = [(name, engine) for name, entry in ENVIRONMENTS.items() for engine in entry.engines]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 LAST = 5
 """Evaluations whose mean is a run's score (paper, Table 1)."""
@@ -31,7 +30,8 @@ def score(rows: Sequence[dict[str, Any]], metric: str = "eval/time_at_goal") -> 
 
 def interquartile_mean(scores: Sequence[float]) -> float:
     """Mean without the lowest and the highest quarter, each rounded down to whole seeds (Agarwal et al., 2021)."""
-    return float(stats.trim_mean(scores, 0.25))
+    cut = len(scores) // 4
+    return float(np.mean(np.sort(scores)[cut : len(scores) - cut]))
 
 
 def estimate(scores: Sequence[float], statistic: Callable[[Sequence[float]], float]) -> Estimate:
