@@ -1,5 +1,6 @@
 """One update of SAC and of TD3 against NumPy in float64: targets, losses, their gradients by central differences."""
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -292,12 +293,16 @@ def test_value_and_diagnostics(algorithm, agent):
 BOTH = ("sac", "sac_her", "td3", "td3_her")
 WRONG = [
     *((name, "her_share", value) for name in BOTH for value in (-0.1, 1.1)),
-    *((name, "target_rate", value) for name in BOTH for value in (-0.1, 1.5)),
+    *((name, "target_rate", value) for name in BOTH for value in (-0.1, 0.0, 1.5)),
     *((name, "discount", value) for name in BOTH for value in (0.0, 1.0)),
     *((name, "critic_learning_rate", 0.0) for name in BOTH),
     ("sac", "temperature_learning_rate", 0.0),
     *(("td3", "policy_delay", value) for value in (0, -2)),
-    *(("td3", field, -0.1) for field in ("exploration_noise", "target_noise", "noise_clip")),
+    *(
+        ("td3", field, value)
+        for field in ("exploration_noise", "target_noise", "noise_clip")
+        for value in (-0.1, math.inf)
+    ),
 ]
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.algorithms import parts
 from deepcrl.algorithms.base import Algorithm, Probes, TrunkView
-from deepcrl.config import AgentConfig, Config, NetworkConfig
+from deepcrl.config import AgentConfig, Config, ConfigError, NetworkConfig
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.nn.encoder import Encoder
 from deepcrl.replay import buffer, hindsight
@@ -47,6 +47,10 @@ def check(config: Config) -> None:
     parts.check(config, ranks=True)
     parts.check_share(config, "her_share")
     parts.check_share(config, "target_rate")
+    settings = config.agent
+    assert isinstance(settings, TDConfig)
+    if settings.target_rate == 0.0:
+        raise ConfigError("agent.target_rate = 0.0 must be more than 0: the targets would never move")
 
 
 def init_critics(key: PRNGKeyArray, spec: EnvSpec, network: NetworkConfig) -> Encoder:

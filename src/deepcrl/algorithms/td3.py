@@ -3,6 +3,7 @@
 Read top to bottom: settings, agent, update, acting, and the record that joins them.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,8 +56,8 @@ def check(config: Config) -> TD3Config:
     if settings.policy_delay < 1:
         raise ConfigError(f"agent.policy_delay = {settings.policy_delay} must be at least 1")
     for name in ("exploration_noise", "target_noise", "noise_clip"):
-        if getattr(settings, name) < 0.0:
-            raise ConfigError(f"agent.{name} = {getattr(settings, name)} must be 0 or more")
+        if not 0.0 <= getattr(settings, name) < math.inf:
+            raise ConfigError(f"agent.{name} = {getattr(settings, name)} must be 0 or more, and finite")
     return settings
 
 
