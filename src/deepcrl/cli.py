@@ -1,4 +1,4 @@
-"""The command line: deepcrl train | resume | evaluate | report | render | blocks | list | doctor.
+"""The command line: deepcrl train | resume | evaluate | report | render | blocks | experiment | list | doctor.
 
 Flags of `train` are made from the configuration's dataclasses, with the named environment's settings as defaults. A
 mistake in the input ends in one line on stderr and exit code 2, before anything is compiled.
@@ -26,6 +26,7 @@ USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says mo
   report     write a run's report.html again
   render     a run's episodes as an interactive 3-D page, MP4 or GIF
   blocks     what every residual block of a run's networks adds
+  experiment the paper's figures and tables: list, plan, run, status, report
   list       environments and algorithms
   doctor     what this machine has, and what is missing for the rest
 """
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "report": _report,
         "render": _render,
         "blocks": _blocks,
+        "experiment": _experiment,
         "list": _list,
         "doctor": _doctor,
     }
@@ -236,6 +238,12 @@ def _blocks(args: list[str]) -> int:
 
     print(text(block_norms(**wanted)))
     return 0
+
+
+def _experiment(args: list[str]) -> int:
+    from deepcrl.experiments.commands import main
+
+    return main(args)
 
 
 def _list(args: list[str]) -> int:

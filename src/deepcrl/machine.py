@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def describe() -> dict[str, Any]:
         "device_count": len(devices),
         "packages": {name: _version(name) for name in PACKAGES},
         "git_revision": _git_revision(),
+        "date": time.strftime("%Y-%m-%d"),
     }
 
 

@@ -106,8 +106,7 @@ def run_dirs(out: Path) -> list[Path]:
 
 
 def summarise(out: Path) -> dict[str, Any]:
-    """Write and return OUT/report.html               all of them on one page, written by the command line
-    OUT/summary.json over the runs in a folder that have been evaluated after training began."""
+    """Write and return OUT/summary.json, over the runs in a folder that have been evaluated after training began."""
     found = {folder.name: rows.read(folder) for folder in run_dirs(out)}
     trained = {name: some for name, some in found.items() if any(row["gradient_steps"] > 0 for row in some)}
     summary: dict[str, Any] = {

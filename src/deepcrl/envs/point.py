@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs.draws import draw_cell
-from deepcrl.envs.layouts import Layout, start_cell
+from deepcrl.envs.layouts import Layout, start_cell, stitching_pairs
 from deepcrl.envs.protocol import Engine, EnvSpec, Physics, Scene, Task
 
 CELL_SIZE = 4.0
@@ -45,6 +45,18 @@ def point_task(layout: Layout, episode_length: int | None) -> Task:
         control=lambda action, physics: MAX_STEP * action / jnp.maximum(1.0, jnp.linalg.norm(action)),
         terminated=lambda physics: jnp.zeros((), bool),
     )
+
+
+def point_stitching_task(layout: Layout, distances: tuple[int, ...], episode_length: int | None) -> Task:
+    """A corridor maze whose starts and goals are exact cell centres so many cells apart (paper, Figure 11)."""
+    pairs, probabilities = stitching_pairs(layout, distances)
+    centres = jnp.asarray(pairs * CELL_SIZE, jnp.float32)
+
+    def reset(key: PRNGKeyArray) -> tuple[Physics, Float[Array, "2"]]:
+        start, goal = centres[jax.random.choice(key, len(centres), p=jnp.asarray(probabilities))]
+        return {"qpos": start}, goal
+
+    return point_task(layout, episode_length)._replace(reset=reset)
 
 
 def point_engine(layout: Layout) -> Engine:

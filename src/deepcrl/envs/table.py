@@ -184,9 +184,9 @@ def _evaluated_on(entry: Entry, name: str) -> Entry:
     return entry._replace(defaults={**entry.defaults, "evaluation.env": name})
 
 
-def _point(layout: Layout) -> Entry:
+def _point(layout: Layout, task: TaskOf | None = None) -> Entry:
     def on_jax(episode_length: int | None) -> tuple[Task, Engine]:
-        return point.point_task(layout, episode_length), point.point_engine(layout)
+        return (task or partial(point.point_task, layout))(episode_length), point.point_engine(layout)
 
     return Entry({"jax": on_jax}, POINT_DEFAULTS, lambda: point_model(layout))
 
@@ -201,13 +201,18 @@ def _ant(layout: Layout | None, task: TaskOf | None = None, link_mass: float | N
     )
 
 
-def _stitching() -> dict[str, Entry]:
+def _stitching(
+    body: str,
+    row: Callable[[Layout, TaskOf], Entry],
+    task: Callable[[Layout, tuple[int, ...], int | None], Task],
+) -> dict[str, Entry]:
+    """Rows of one body in corridors, with starts and goals at some distances, evaluated on the far goals."""
     table = {}
     for key, layout in STITCHING_MAZES.items():
+        maze = f"{body}_{key}_maze"
         for name, distances in STITCHING_DISTANCES.items():
-            row = _ant(layout, partial(ant.ant_stitching_task, layout, distances))
-            row = _evaluated_on(row, f"ant_{key}_maze_eval")._replace(variant_of=f"ant_{key}_maze")
-            table[f"ant_{key}_maze_gen_{name}"] = row
+            entry = _evaluated_on(row(layout, partial(task, layout, distances)), f"{maze}_eval")
+            table[f"{maze}_gen_{name}"] = entry._replace(variant_of=maze)
     return table
 
 
@@ -260,11 +265,12 @@ def _pusher(setup: pusher.Setup) -> Entry:
 
 ENVIRONMENTS: dict[str, Entry] = {
     **_in_mazes("point", _point, MAZES),
+    **_stitching("point", _point, point.point_stitching_task),
     "ant": _ant(None),
     "ant_light": _ant(None, link_mass=None),
     "ant_random_start": _ant(None, ant.ant_random_start_task),
     **_in_mazes("ant", _ant, PAPER_MAZES),
-    **_stitching(),
+    **_stitching("ant", _ant, ant.ant_stitching_task),
     "ant_ball": _ant_ball(None),
     "ant_ball_u_maze": _ant_ball(LAYOUTS["ball_u"]),
     "ant_ball_big_maze": _ant_ball(LAYOUTS["ball_big"]),

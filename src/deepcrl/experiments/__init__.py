@@ -1,0 +1,18 @@
+"""Every figure and table of the paper as a record: its question, its runs, and the paper's own numbers."""
+
+from deepcrl.config import ConfigError, near_matches
+from deepcrl.experiments import insight, methods, scaling
+from deepcrl.experiments.record import Cell, Experiment, Scale, cells
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment for experiment in scaling.EXPERIMENTS + insight.EXPERIMENTS + methods.EXPERIMENTS
+}
+
+__all__ = ["EXPERIMENTS", "Cell", "Experiment", "Scale", "cells", "lookup"]
+
+
+def lookup(name: str) -> Experiment:
+    """An experiment by its name. Raises ConfigError, with near matches."""
+    if name not in EXPERIMENTS:
+        raise ConfigError(f"no experiment is called {name!r}; {near_matches(name, EXPERIMENTS)}")
+    return EXPERIMENTS[name]

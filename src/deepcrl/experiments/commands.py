@@ -1,0 +1,198 @@
+"""`deepcrl experiment list | plan | run | status | report`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from deepcrl.config import ConfigError, near_matches
+from deepcrl.experiments import EXPERIMENTS, lookup
+from deepcrl.experiments.record import Experiment, cells
+from deepcrl.flags import parse
+from deepcrl.report.text import duration
+
+OUT = Path("runs/experiments")
+USAGE = """usage: deepcrl experiment COMMAND [options]      (deepcrl experiment COMMAND --help says more)
+
+  list       every figure and table of the paper, by name
+  plan       what an experiment would cost on this machine: runs, env steps, updates, hours, disk
+  run        train what is left of it, then write its report
+  status     how far it is
+  report     write its pages again
+"""
+ScaleName = Literal["paper", "laptop", "smoke"]
+FAILED = 1
+
+
+def main(args: list[str]) -> int:
+    """Run one of the commands; returns the exit code."""
+    commands = {"list": _list, "plan": _plan, "run": _run, "status": _status, "report": _report}
+    if not args or args[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if args else 2
+    if args[0] not in commands:
+        raise ConfigError(f"unknown command {f'experiment {args[0]}'!r}; {near_matches(args[0], commands)}")
+    return commands[args[0]](args[1:])
+
+
+def _list(args: list[str]) -> int:
+    def options() -> None:
+        """Print every experiment: its name, where it is in the paper, and its question."""
+
+    parse(options, "deepcrl experiment list", args)
+    for experiment in EXPERIMENTS.values():
+        print(f"{experiment.name:22} {experiment.source:22} {experiment.question}")
+    return 0
+
+
+def _choose(name: str, scale: str, out: Path) -> tuple[Experiment, str, Path]:
+    return lookup(name), scale, out
+
+
+def _plan(args: list[str]) -> int:
+    def options(
+        name: tyro.conf.Positional[str],
+        /,
+        scale: ScaleName = "laptop",
+        out: Path = OUT,
+        jobs: int | None = None,
+        calibrate: bool = True,
+    ) -> tuple[Experiment, str, Path, int | None, bool]:
+        """Say what is left to run of an experiment, and what it will cost on this machine.
+
+        Args:
+            name: The experiment; `deepcrl experiment list` prints them all.
+            scale: Size of its runs.
+            out: Folder of all experiments' runs.
+            jobs: Processes at once; one for each core if not given.
+            calibrate: Time a few updates of every configuration, for an estimate of hours and disk.
+        """
+        return *_choose(name, scale, out), jobs, calibrate
+
+    experiment, scale, out, workers, calibrate = parse(options, "deepcrl experiment plan", args)
+    from deepcrl.experiments import pricing, runner, runs
+
+    work = runs.jobs(cells(experiment, scale), out)
+    number, env_steps, updates = pricing.count(work)
+    print(f"{experiment.name}, scale {scale}: {number} runs left, {env_steps:,} env steps, {updates:,} updates")
+    if not calibrate or not work:
+        return 0
+    workers = workers or runner.default_workers()
+    priced = []
+    for job, rates, seconds in pricing.price(work, workers, out):
+        words = "unknown" if rates is None else f"{duration(seconds)}, {rates.update_s * 1e3:.1f} ms per update"
+        print(f"  {job.cell.name()}, {len(job.folders)} seeds: {words}", flush=True)
+        priced.append((job, rates, seconds))
+    price = pricing.total(work, priced, workers)
+    print(
+        f"about {duration(price.hours * 3600)} with {workers} at once; {price.disk_bytes / 1e9:.2f} GB of checkpoints"
+    )
+    return 0 if all(rates for _, rates, _ in priced) else FAILED
+
+
+def _run(args: list[str]) -> int:
+    def options(
+        name: tyro.conf.Positional[str],
+        /,
+        scale: ScaleName = "laptop",
+        out: Path = OUT,
+        jobs: int | None = None,
+        launcher: Literal["processes", "slurm"] = "processes",
+        slurm: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = (),
+        pages: Path | None = None,
+    ) -> tuple:
+        """Train what is left of an experiment, and write its report. Run again, it goes on where it stopped.
+
+        Args:
+            name: The experiment; `deepcrl experiment list` prints them all.
+            scale: Size of its runs.
+            out: Folder of all experiments' runs; equal configurations have one run there.
+            jobs: Processes at once; one for each core if not given.
+            launcher: Processes of this machine, or jobs of a Slurm cluster.
+            slurm: Submitit's parameters, slurm_partition=gpu timeout_min=600.
+            pages: Folder of the reports; OUT if not given.
+        """
+        return *_choose(name, scale, out), jobs, launcher, slurm, pages or out
+
+    experiment, scale, out, workers, launcher, slurm, pages = parse(options, "deepcrl experiment run", args)
+    from deepcrl.experiments import runner, runs
+
+    work = runs.jobs(cells(experiment, scale), out)
+    left = sum(len(job.folders) for job in work)
+    print(
+        f"{experiment.name}, scale {scale}: {left} runs to do, in {len(work)} jobs; logs in {out / 'logs'}", flush=True
+    )
+    if launcher == "slurm":
+        ended = runner.on_slurm(work, out, _pairs(slurm))
+    else:
+        ended = runner.in_processes(work, out, workers or runner.default_workers())
+    failed = []
+    for count, (job, problem) in enumerate(ended, 1):
+        print(f"{count} of {len(work)}: {job.cell.name()}: {problem or 'done'}", flush=True)
+        if problem:
+            failed.append(f"{job.cell.name()}: {problem}")
+    _write(experiment, scale, out, pages)
+    for words in failed:
+        print(f"failed: {words}")
+    return FAILED if failed else 0
+
+
+def _status(args: list[str]) -> int:
+    def options(name: tyro.conf.Positional[str | None] = None, /, out: Path = OUT) -> tuple[str | None, Path]:
+        """Say how far an experiment is, at every scale; without a name, all of them.
+
+        Args:
+            name: The experiment.
+            out: Folder of all experiments' runs.
+        """
+        return name, out
+
+    name, out = parse(options, "deepcrl experiment status", args)
+    from deepcrl.experiments.results import results, state_words
+
+    for experiment in [lookup(name)] if name else EXPERIMENTS.values():
+        for scale in experiment.scales:
+            print(f"{experiment.name:22} {scale:8} {state_words(results(experiment, scale, out))}")
+    return 0
+
+
+def _report(args: list[str]) -> int:
+    def options(
+        name: tyro.conf.Positional[str], /, scale: ScaleName = "laptop", out: Path = OUT, pages: Path | None = None
+    ) -> tuple[Experiment, str, Path, Path]:
+        """Write an experiment's pages, Markdown and HTML, of the runs that are done.
+
+        Args:
+            name: The experiment; `deepcrl experiment list` prints them all.
+            scale: Size of its runs.
+            out: Folder of all experiments' runs.
+            pages: Folder of the reports; OUT if not given.
+        """
+        return *_choose(name, scale, out), pages or out
+
+    _write(*parse(options, "deepcrl experiment report", args))
+    return 0
+
+
+def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
+    from deepcrl.experiments import page
+    from deepcrl.experiments.results import results
+
+    found = results(experiment, scale, out)
+    written = page.write(experiment, scale, found, pages, out)
+    columns, lines = page.table_of(found)
+    widths = [max(len(row[k]) for row in (columns, *lines)) for k in range(len(columns))]
+    for row in (columns, *lines):
+        print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    print(f"report: {written[1]}")
+
+
+def _pairs(words: Sequence[str]) -> dict[str, str | int]:
+    found: dict[str, str | int] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"slurm = {word!r} must be KEY=VALUE")
+        found[key] = int(value) if value.isdecimal() else value
+    return found

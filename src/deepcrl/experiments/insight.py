@@ -1,0 +1,173 @@
+"""What deep networks do differently: the paper's Figures 3, 8 to 11 and 17."""
+
+from deepcrl.experiments.common import HUNDRED_MILLION, LAPTOP, SMOKE, THREE, mazes, tasks
+from deepcrl.experiments.record import Axis, Experiment, Scale, along
+from deepcrl.experiments.scaling import DEPTHS, THREE_SEEDS
+
+BEHAVIOURS = Experiment(
+    name="behaviours",
+    source="Figure 3",
+    question="What do agents of different depth do?",
+    finding="The humanoid of depth 4 falls towards its goal, that of 16 walks; at a wall, depth 64 falls and depth 256 "
+    "goes over it.",
+    scales={
+        "paper": Scale(
+            (
+                Axis(
+                    "task",
+                    {
+                        "humanoid": {"env.name": "humanoid", "train.total_env_steps": HUNDRED_MILLION},
+                        "humanoid_u_maze": {
+                            "env.name": "humanoid_u_maze",
+                            "train.total_env_steps": 4 * HUNDRED_MILLION,
+                        },
+                    },
+                ),
+                along("depth", "network.depth", 4, 16, 64, 256),
+            ),
+            (0,),
+            leave_out=lambda labels: (labels["task"] == "humanoid") != (labels["depth"] in ("4", "16")),
+        ),
+        "laptop": Scale((mazes("point_u_maze"), along("depth", "network.depth", 4, 16)), (0,), LAPTOP),
+        "smoke": Scale((along("depth", "network.depth", 4),), (0,), SMOKE),
+    },
+    x="depth",
+    looks=("behaviour",),
+)
+
+COLLECTOR = Experiment(
+    name="collector",
+    source="Figure 8",
+    question="Is it deeper exploration or deeper learning that helps?",
+    finding="From a deep collector's data the deep learner learns far more than the shallow one; from a shallow "
+    "collector's data neither learns much. Both are needed.",
+    scales={
+        "paper": Scale(
+            (
+                tasks(*THREE),
+                Axis(
+                    "collector",
+                    {
+                        str(depth): {
+                            "network.depth": depth,
+                            "learners": ["network.depth=32", "network.depth=4"],
+                        }
+                        for depth in (4, 32)
+                    },
+                ),
+            ),
+            THREE_SEEDS,
+        ),
+        "laptop": Scale(
+            (
+                mazes("point_u_maze"),
+                Axis(
+                    "collector",
+                    {
+                        str(depth): {
+                            "network.depth": depth,
+                            "learners": ["network.depth=16", "network.depth=4"],
+                        }
+                        for depth in (4, 16)
+                    },
+                ),
+            ),
+            THREE_SEEDS,
+            LAPTOP,
+        ),
+        "smoke": Scale((Axis("collector", {"4": {"learners": ["network.depth=8", "network.depth=4"]}}),), (0,), SMOKE),
+    },
+    x="collector",
+    note="The figure has curves without numbers. Only the collector acts; all three are trained on the same batches.",
+    looks=("learners",),
+)
+
+Q_MAPS = Experiment(
+    name="q_maps",
+    source="Figure 9",
+    question="Has the critic learnt the maze's topology?",
+    finding="At depth 4 values follow the straight line to the goal; at depth 64 they follow the way round the wall.",
+    scales={
+        "paper": Scale((tasks("ant_u4_maze"), along("depth", "network.depth", 4, 64)), (0,)),
+        "laptop": Scale((mazes("point_u4_maze"), along("depth", "network.depth", 4, 32)), (0,), LAPTOP),
+        "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
+    },
+    x="depth",
+    looks=("value_map",),
+)
+
+EMBEDDINGS = Experiment(
+    name="embeddings",
+    source="Figure 10",
+    question="Where along an episode do state-action embeddings spread?",
+    finding="Deep networks spread the states near the goal; shallow ones crowd them.",
+    scales={
+        "paper": Scale((tasks("humanoid"), along("depth", "network.depth", 4, 64)), (0,)),
+        "laptop": Scale((mazes("point_u_maze"), along("depth", "network.depth", 4, 16)), (0,), LAPTOP),
+        "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
+    },
+    x="depth",
+    looks=("embeddings",),
+)
+
+STITCHING = Experiment(
+    name="stitching",
+    source="Figure 11",
+    question="Trained on pairs at most three cells apart, which far goals are reached?",
+    finding="Depth 4 reaches only the goal 4 cells away, depth 16 sometimes the next, depth 64 sometimes the farthest, "
+    "of 6.",
+    scales={
+        "paper": Scale(
+            (
+                Axis(
+                    "task",
+                    {
+                        "ant_u_maze_gen_1f2f3f": {
+                            "env.name": "ant_u_maze_gen_1f2f3f",
+                            "evaluation.env": "ant_u_maze_eval",
+                        }
+                    },
+                ),
+                along("depth", "network.depth", 4, 16, 64),
+            ),
+            THREE_SEEDS,
+        ),
+        "laptop": Scale(
+            (
+                Axis(
+                    "task",
+                    {
+                        "point_u_maze_gen_1f2f3f": {
+                            "env.name": "point_u_maze_gen_1f2f3f",
+                            "evaluation.env": "point_u_maze_eval",
+                        }
+                    },
+                ),
+                along("depth", "network.depth", 4, 8, 16, 32),
+            ),
+            THREE_SEEDS,
+            LAPTOP,
+        ),
+        "smoke": Scale((along("depth", "network.depth", 4),), (0,), {**SMOKE, "env.name": "point_u_maze_gen_1f2f3f"}),
+    },
+    x="depth",
+    note="The figure gives no numbers.",
+    looks=("goals",),
+)
+
+RESIDUAL_NORMS = Experiment(
+    name="residual_norms",
+    source="Figure 17",
+    question="How much does every block add?",
+    finding="In the critic's encoders later blocks add less; in the actor that is less so.",
+    scales={
+        "paper": Scale((tasks("humanoid"), along("depth", "network.depth", 32, 64, 128, 256)), (0,)),
+        "laptop": Scale((mazes("point_u_maze"), along("depth", "network.depth", *DEPTHS[1:4])), (0,), LAPTOP),
+        "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
+    },
+    x="depth",
+    note="Root mean square over features of what a block adds, averaged over states.",
+    looks=("block_norms",),
+)
+
+EXPERIMENTS = (BEHAVIOURS, COLLECTOR, Q_MAPS, EMBEDDINGS, STITCHING, RESIDUAL_NORMS)

@@ -1,0 +1,142 @@
+"""What an experiment will cost, before it starts: counts, exactly; hours and disk, from a short calibration."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
+from deepcrl.experiments.runs import Job, pin
+from deepcrl.plan import plan
+
+UPDATES = 4
+"""In the calibration."""
+
+
+class Rates(NamedTuple):
+    """What the calibration of one configuration found, in seconds and bytes."""
+
+    compile_s: float
+    collection_s: float
+    update_s: float
+    state_bytes: int
+    """Size of a checkpoint."""
+
+
+class Price(NamedTuple):
+    """Of runs that are left to do."""
+
+    runs: int
+    env_steps: int
+    updates: int
+    hours: float
+    """On all workers together."""
+    disk_bytes: int
+
+
+def count(work: Sequence[Job]) -> tuple[int, int, int]:
+    """Runs, env steps and updates that are left, those of interrupted runs whole."""
+    runs = env_steps = updates = 0
+    for job in work:
+        the_plan, seeds = plan(job.cell.config), len(job.folders)
+        runs += seeds
+        env_steps += seeds * the_plan.total_env_steps
+        updates += seeds * the_plan.total_updates
+    return runs, env_steps, updates
+
+
+def price(work: Sequence[Job], workers: int, out: Path) -> Iterator[tuple[Job, Rates | None, float]]:
+    """Calibrate the configuration of every job, in a process like its worker's: (job, rates, seconds of the job).
+
+    Rates are kept in OUT/calibration.json. None: this configuration could not be run here.
+    """
+    path = out / "calibration.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    for job in work:
+        key = f"{config_id(replace(job.cell.config, seed=0))}, {workers} at once"
+        if key not in known:
+            known[key] = _measured(job.cell.config, workers)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(known, indent=1) + "\n")
+        rates = None if known[key] is None else Rates(*known[key])
+        yield job, rates, 0.0 if rates is None else job_seconds(job, rates)
+
+
+def job_seconds(job: Job, rates: Rates) -> float:
+    """Seconds that a job will take alone: its seeds share one compilation."""
+    config, the_plan = job.cell.config, plan(job.cell.config)
+    evaluated = (config.evaluation.num_evals + 1) * config.evaluation.num_envs * _episode_length(config)
+    step_s = rates.collection_s / the_plan.collection_env_steps
+    run_s = (
+        the_plan.num_collections * rates.collection_s
+        + the_plan.total_updates * rates.update_s
+        + evaluated * step_s * (1 + len(config.learners))
+    )
+    return rates.compile_s + len(job.folders) * run_s
+
+
+def total(work: Sequence[Job], priced: Sequence[tuple[Job, Rates | None, float]], workers: int) -> Price:
+    """The whole price; hours as if all workers were busy to the end."""
+    kept = sum(
+        len(job.folders) * rates.state_bytes * (job.cell.config.checkpoint.keep + 1)
+        for job, rates, _ in priced
+        if rates
+    )
+    return Price(*count(work), sum(seconds for *_, seconds in priced) / workers / 3600, kept)
+
+
+def _episode_length(config: Config) -> int:
+    from deepcrl.program import make_envs
+
+    return make_envs(config)[1].spec.episode_length
+
+
+def _measured(config: Config, workers: int) -> list | None:
+    command = [sys.executable, "-m", "deepcrl.experiments.pricing", json.dumps(to_dict(config)), str(workers)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    if found.returncode:
+        print(f"cannot be calibrated: {(found.stderr.strip().splitlines() or ['no message'])[-1]}", flush=True)
+        return None
+    return json.loads(found.stdout.strip().splitlines()[-1])
+
+
+def calibrate(config: Config) -> Rates:
+    """Compile, collect twice and update a few times."""
+    import jax
+
+    from deepcrl.program import COLLECT, LEARN, build, init_state, make_learn, run_key
+
+    program = build(config)
+    started = time.perf_counter()
+    state = init_state(program)
+    env, transitions = program.collect(state.agent, state.env, run_key(0, COLLECT, 0))
+    replay = program.insert(state.replay, transitions)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.agent, replay)) if hasattr(leaf, "nbytes"))
+    learn = make_learn(program.algorithm, UPDATES, config.train.batch_size)
+    agent, _ = jax.block_until_ready(learn(state.agent, replay, run_key(0, LEARN, 0)))
+    compile_s = time.perf_counter() - started
+    started = time.perf_counter()
+    jax.block_until_ready(program.collect(agent, env, run_key(0, COLLECT, 1)))
+    collection_s = time.perf_counter() - started
+    started = time.perf_counter()
+    jax.block_until_ready(learn(agent, replay, run_key(0, LEARN, 1)))
+    return Rates(compile_s, collection_s, (time.perf_counter() - started) / UPDATES, size)
+
+
+def main() -> int:
+    """The configuration as JSON, and among how many workers the cores are shared."""
+    pin(0, int(sys.argv[2]))
+    try:
+        print(json.dumps(calibrate(from_dict(json.loads(sys.argv[1])))))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

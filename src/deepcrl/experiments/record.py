@@ -1,0 +1,121 @@
+"""What an experiment is: a question, the runs that answer it, what is drawn of them, and what the paper found. Data."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deepcrl.config import Config, ConfigError, config_id, near_matches, override
+from deepcrl.presets import preset
+
+Changes = Mapping[str, Any]
+"""Dotted paths of a configuration to their values."""
+SCALES = ("paper", "laptop", "smoke")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is varied along one direction of a grid."""
+
+    name: str
+    values: Mapping[str, Changes]
+    """A label to the changes that it stands for; several fields may move together."""
+
+
+def along(name: str, path: str, *values: Any) -> Axis:
+    """An axis of a single field."""
+    return Axis(name, {str(value): {path: value} for value in values})
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The runs of an experiment at one size."""
+
+    axes: tuple[Axis, ...]
+    seeds: tuple[int, ...]
+    base: Changes = field(default_factory=dict)
+    """Changes of every run; "env.name" and "agent.algorithm" choose the preset that they are changes of."""
+    leave_out: Callable[[Mapping[str, str]], bool] | None = None
+    """Combinations of labels that are not run."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number of the paper."""
+
+    at: Mapping[str, str]
+    """Labels by axis, of the scale "paper"."""
+    value: float
+    error: float | None = None
+    """Standard error, where the paper gives one."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One figure or table."""
+
+    name: str
+    source: str
+    """Where it is in the paper."""
+    question: str
+    finding: str
+    """The paper's answer."""
+    scales: Mapping[str, Scale]
+    x: str
+    """The axis that is drawn along the abscissa."""
+    metric: str = "eval/time_at_goal"
+    published: tuple[Published, ...] = ()
+    note: str = ""
+    """What is uncertain about the paper's runs or numbers, and how ours differ."""
+    looks: tuple[str, ...] = ()
+    """Analyses, by name, of every cell's agents."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration of an experiment and its seeds."""
+
+    labels: Mapping[str, str]
+    """Label by axis."""
+    config: Config
+    """With the first of the seeds."""
+    seeds: tuple[int, ...]
+
+    def name(self) -> str:
+        """The labels in words."""
+        return ", ".join(f"{axis} {label}" for axis, label in self.labels.items())
+
+    def runs(self) -> dict[int, str]:
+        """The name of each seed's run folder, by seed: what is trained on, and the configuration's id. Equal
+        configurations have one folder, whichever experiment asks for them."""
+        configs = {seed: override(self.config, {"seed": seed}) for seed in self.seeds}
+        stem = f"{self.config.env.name}-{self.config.agent.algorithm}".replace(":", "_").replace("/", "_")
+        return {seed: f"{stem}-{config_id(config)}" for seed, config in configs.items()}
+
+
+def scale_of(experiment: Experiment, scale: str) -> Scale:
+    """Raises ConfigError for a scale that the experiment has not."""
+    if scale not in experiment.scales:
+        raise ConfigError(f"scale = {scale!r} of {experiment.name}: {near_matches(scale, experiment.scales)}")
+    return experiment.scales[scale]
+
+
+def cells(experiment: Experiment, scale: str) -> list[Cell]:
+    """Every configuration of an experiment at one scale, the last axis moving fastest.
+
+    Raises:
+        ConfigError: for an unknown scale, or changes that no configuration can have.
+    """
+    size = scale_of(experiment, scale)
+    found = []
+    for combination in itertools.product(*(axis.values.items() for axis in size.axes)):
+        labels = {axis.name: label for axis, (label, _) in zip(size.axes, combination, strict=True)}
+        if size.leave_out and size.leave_out(labels):
+            continue
+        changes = dict(size.base)
+        for _, own in combination:
+            changes |= own
+        env, algorithm = changes.pop("env.name"), changes.pop("agent.algorithm", "crl")
+        start = preset(env, "paper" if scale == "paper" else "laptop", algorithm)
+        found.append(Cell(labels, override(start, {**changes, "seed": size.seeds[0]}), size.seeds))
+    return found

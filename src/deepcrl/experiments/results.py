@@ -1,0 +1,64 @@
+"""What an experiment's runs have shown so far: scores by cell, beside the paper's numbers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deepcrl.analysis.statistics import Estimate, estimate, interquartile_mean, score
+from deepcrl.experiments import runs
+from deepcrl.experiments.record import Cell, Experiment, Published, cells
+from deepcrl.logging import rows
+
+
+class Result(NamedTuple):
+    """One cell's runs."""
+
+    cell: Cell
+    states: Mapping[int, runs.State]
+    rows: Mapping[int, Sequence[Mapping[str, Any]]]
+    """Evaluations by seed, of runs that are done."""
+    scores: Mapping[int, float]
+    mean: Estimate | None
+    """None while no run is done."""
+    interquartile: Estimate | None
+    published: Published | None
+    """The paper's number for these labels, whatever the scale."""
+
+
+def results(experiment: Experiment, scale: str, out: Path) -> list[Result]:
+    """One for each cell, in the grid's order. Raises ConfigError as `cells` does."""
+    return [_result(experiment, cell, out) for cell in cells(experiment, scale)]
+
+
+def _result(experiment: Experiment, cell: Cell, out: Path) -> Result:
+    states = runs.states(cell, out)
+    found = {seed: rows.read(folder) for seed, folder in runs.folders(cell, out).items() if states[seed] == "done"}
+    scores = {seed: value_of(experiment.metric, some) for seed, some in found.items()}
+    values = list(scores.values())
+    return Result(
+        cell,
+        states,
+        found,
+        scores,
+        estimate(values, np.mean) if values else None,
+        estimate(values, interquartile_mean) if values else None,
+        next((number for number in experiment.published if number.at == cell.labels), None),
+    )
+
+
+def value_of(metric: str, some: Sequence[Mapping[str, Any]]) -> float:
+    """A run's value: what a clock says at its end, or the mean of its last five evaluations (paper, Table 1)."""
+    return float(some[-1][metric]) if metric == "wall_s" else score([dict(row) for row in some], metric)
+
+
+def state_words(found: Sequence[Result]) -> str:
+    """ "not run", "done", or how many runs of how many are."""
+    states = [state for result in found for state in result.states.values()]
+    done, begun = states.count("done"), states.count("partly")
+    if done == len(states):
+        return "done"
+    if not done and not begun:
+        return "not run"
+    return f"{done} of {len(states)} runs done" + (f", {begun} interrupted" if begun else "")

@@ -1,0 +1,110 @@
+"""Run what is left of an experiment: processes on this machine, or jobs of a cluster. One failure stops no other."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deepcrl.config import ConfigError
+from deepcrl.experiments import runs
+from deepcrl.experiments.runs import Job
+from deepcrl.machine import usable_cores
+
+INTERRUPTED = 3
+
+
+class Ended(NamedTuple):
+    """How a job ended."""
+
+    job: Job
+    problem: str
+    """Empty when all its runs are done."""
+
+
+def in_processes(work: Sequence[Job], out: Path, workers: int) -> Iterator[Ended]:
+    """Train jobs in processes of their own, so many at once, each on its share of the cores.
+
+    What a job prints goes to OUT/logs/. When this process ends, however, so do they, each with a checkpoint.
+    """
+    slots = list(range(workers))
+    lock, stopping = threading.Lock(), threading.Event()
+
+    def one(job: Job) -> Ended:
+        if stopping.is_set():
+            return Ended(job, "not begun")
+        with lock:
+            slot = slots.pop()
+        log = log_file(job, out)
+        try:
+            with open(log, "a") as file:
+                command = [sys.executable, "-m", "deepcrl.experiments.runs", runs.write(job), str(slot), str(workers)]
+                # An open pipe as its input: at its end the worker knows that nobody waits any more.
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT)
+                code = process.wait()
+        finally:
+            with lock:
+                slots.append(slot)
+        if code == INTERRUPTED:
+            stopping.set()
+            return Ended(job, "interrupted")
+        return Ended(job, "" if code == 0 else f"exit code {code}; {last_line(log)} ({log})")
+
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(one, job) for job in work]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            stopping.set()
+            raise
+
+
+def on_slurm(work: Sequence[Job], out: Path, options: dict[str, Any], cluster: str | None = None) -> Iterator[Ended]:
+    """Train jobs on a Slurm cluster through submitit, one job of it each.
+
+    Args:
+        options: submitit's own parameters, such as "slurm_partition" or "timeout_min".
+        cluster: "local" for processes of this machine; None for Slurm.
+
+    Raises:
+        ConfigError: when submitit is not installed.
+    """
+    try:
+        import submitit
+    except ImportError as error:
+        raise ConfigError("launcher = 'slurm' needs submitit: pip install 'deepcrl[slurm]'") from error
+    executor = submitit.AutoExecutor(folder=out / "logs" / "slurm", cluster=cluster)
+    executor.update_parameters(**{"timeout_min": 24 * 60, **options})
+    submitted = [(job, executor.submit(_train, runs.write(job))) for job in work]
+    left = list(submitted)
+    while left:
+        for job, handle in [pair for pair in left if pair[1].done()]:
+            left.remove((job, handle))
+            error = handle.exception()
+            finished = error is None and handle.result()
+            yield Ended(job, "" if finished else str(error or "interrupted").strip().splitlines()[-1])
+        time.sleep(0.2)
+
+
+def _train(text: str) -> bool:
+    return runs.train(runs.parse(text))
+
+
+def log_file(job: Job, out: Path) -> Path:
+    folder = out / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{next(iter(job.folders.values())).name}.log"
+
+
+def last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "nothing printed"
+
+
+def default_workers() -> int:
+    """One for each core: small networks gain little from a second one."""
+    return usable_cores()

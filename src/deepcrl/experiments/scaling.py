@@ -1,0 +1,333 @@
+"""Depth, width, batch and time: the paper's Figures 1, 4 to 7, 12 and its Tables 1 and 3 to 6."""
+
+from deepcrl.experiments.common import ALL, HUNDRED_MILLION, LAPTOP, SMOKE, THREE, mazes, row, tasks
+from deepcrl.experiments.record import Axis, Experiment, Published, Scale, along
+
+DEPTHS = (4, 8, 16, 32, 64)
+FIVE = (0, 1, 2, 3, 4)
+THREE_SEEDS = (0, 1, 2)
+HARD_MAZES = ("point_u_maze", "point_u4_maze")
+"""A straight line to the goal runs into a wall in both."""
+
+# Task: depth 4 and 64, each a mean and its standard error (Table 1).
+TABLE_1 = {
+    "arm_binpick_hard": ((38, 4), (219, 15)),
+    "arm_push_easy": ((308, 33), (762, 30)),
+    "arm_push_hard": ((171, 11), (410, 13)),
+    "ant_u4_maze": ((11.4, 4.1), (286, 36)),
+    "ant_u5_maze": ((0.97, 0.7), (61, 18)),
+    "ant_big_maze": ((61, 20), (441, 25)),
+    "ant_hardest_maze": ((215, 8), (387, 21)),
+    "humanoid": ((12.6, 1.3), (649, 19)),
+    "humanoid_u_maze": ((3.2, 1.2), (159, 33)),
+    "humanoid_big_maze": ((0.06, 0.04), (59, 21)),
+}
+DEPTH = Experiment(
+    name="depth",
+    source="Figure 1, Table 1",
+    question="Does the score grow with the depth of actor and critic?",
+    finding="From depth 4 to 64 it grows 2.4 to 5.7 times in manipulation, 1.8 to 63 times in the ant's mazes and 50 "
+    "times or more with the humanoid, often with a jump at some depth.",
+    scales={
+        "paper": Scale((tasks(*ALL), along("depth", "network.depth", *DEPTHS)), FIVE),
+        "laptop": Scale((mazes(*HARD_MAZES), along("depth", "network.depth", 4, 8, 16, 32)), FIVE, LAPTOP),
+        "smoke": Scale((along("depth", "network.depth", 4, 8),), (0, 1), SMOKE),
+    },
+    x="depth",
+    published=tuple(
+        Published({"task": task, "depth": depth}, value, error)
+        for task, pair in TABLE_1.items()
+        for depth, (value, error) in zip(("4", "64"), pair, strict=True)
+    ),
+    note="The paper does not say how many seeds; Table 1 gives depths 4 and 64 only.",
+)
+
+WIDTH = Experiment(
+    name="width",
+    source="Figure 4",
+    question="Is depth worth more than width, at equal numbers of parameters?",
+    finding="Depth 8 at width 256 beats depth 4 at width 2048 on all three tasks.",
+    scales={
+        "paper": Scale(
+            (
+                tasks(*THREE),
+                Axis(
+                    "shape",
+                    {f"4 x {w}": {"network.depth": 4, "network.width": w} for w in (128, 256, 512, 1024, 2048)}
+                    | {f"{d} x 256": {"network.depth": d, "network.width": 256} for d in DEPTHS[1:]},
+                ),
+            ),
+            THREE_SEEDS,
+        ),
+        "laptop": Scale(
+            (
+                mazes("point_u_maze"),
+                Axis(
+                    "shape",
+                    {f"4 x {w}": {"network.depth": 4, "network.width": w} for w in (32, 64, 128, 256)}
+                    | {f"{d} x 64": {"network.depth": d, "network.width": 64} for d in (8, 16, 32)},
+                ),
+            ),
+            THREE_SEEDS,
+            LAPTOP,
+        ),
+        "smoke": Scale(
+            (Axis("shape", {f"4 x {w}": {"network.depth": 4, "network.width": w} for w in (8, 16)}),), (0,), SMOKE
+        ),
+    },
+    x="shape",
+    published=tuple(
+        number
+        for task, pair in TABLE_1.items()
+        if task in THREE
+        for number in row((pair[0][0], pair[1][0]), "shape", ("4 x 256", "64 x 256"), task=task)
+    ),
+    note="Widths other than 256 are drawn in the figure without numbers; the numbers shown are Table 1's.",
+)
+
+RESIDUAL = Experiment(
+    name="residual",
+    source="Figure 5",
+    question="Are residual connections needed for depth to help?",
+    finding="Small gains come from small increases of depth; the jump past a critical depth comes only with them.",
+    scales={
+        "paper": Scale(
+            (
+                tasks("humanoid"),
+                along("backbone", "network.backbone", "residual", "plain"),
+                along("depth", "network.depth", *DEPTHS),
+            ),
+            THREE_SEEDS,
+        ),
+        "laptop": Scale(
+            (
+                mazes("point_u_maze"),
+                along("backbone", "network.backbone", "residual", "plain"),
+                along("depth", "network.depth", 4, 8, 16, 32),
+            ),
+            THREE_SEEDS,
+            LAPTOP,
+        ),
+        "smoke": Scale((along("backbone", "network.backbone", "residual", "plain"),), (0,), SMOKE),
+    },
+    x="depth",
+    note="The figure does not name its task; the humanoid is a guess. It gives no numbers.",
+)
+
+# Rows: depth of the critic, from 64 down to 4; columns: depth of the actor.
+FIGURE_6 = {
+    "humanoid": (
+        (32, 462, 675, 583, 680),
+        (28, 622, 665, 636, 583),
+        (14, 48, 454, 612, 432),
+        (15, 80, 303, 263, 311),
+        (13, 18, 22, 21, 21),
+    ),
+    "ant_big_maze": (
+        (45, 239, 462, 480, 441),
+        (145, 325, 385, 439, 437),
+        (58, 316, 424, 504, 427),
+        (18, 320, 350, 436, 170),
+        (61, 147, 202, 349, 276),
+    ),
+    "arm_push_easy": (
+        (286, 809, 666, 815, 762),
+        (807, 909, 875, 848, 921),
+        (839, 818, 805, 740, 887),
+        (583, 669, 675, 682, 469),
+        (308, 256, 407, 345, 338),
+    ),
+}
+ACTOR_CRITIC = Experiment(
+    name="actor_critic",
+    source="Figure 6",
+    question="Is it the actor or the critic that must be deep?",
+    finding="Both together are best. The critic alone helps more with the humanoid and the arm, the actor alone more "
+    "in the big ant maze.",
+    scales={
+        "paper": Scale(
+            (
+                tasks(*THREE),
+                along("critic depth", "network.critic_depth", *DEPTHS),
+                along("actor depth", "network.actor_depth", *DEPTHS),
+            ),
+            THREE_SEEDS,
+        ),
+        "laptop": Scale(
+            (
+                mazes("point_u_maze"),
+                along("critic depth", "network.critic_depth", 4, 8, 16),
+                along("actor depth", "network.actor_depth", 4, 8, 16),
+            ),
+            THREE_SEEDS,
+            LAPTOP,
+        ),
+        "smoke": Scale(
+            (along("critic depth", "network.critic_depth", 4, 8), along("actor depth", "network.actor_depth", 4)),
+            (0,),
+            SMOKE,
+        ),
+    },
+    x="actor depth",
+    published=tuple(
+        number
+        for task, grid in FIGURE_6.items()
+        for critic, line in zip(reversed(DEPTHS), grid, strict=True)
+        for number in row(line, "actor depth", DEPTHS, **{"task": task, "critic depth": str(critic)})
+    ),
+    note="Which axis is which follows from labels that agree with Table 1 and Figure 13.",
+)
+
+BATCH = Experiment(
+    name="batch",
+    source="Figure 7",
+    question="Do larger batches help, and does that depend on depth?",
+    finding="They help deep networks and not shallow ones.",
+    scales={
+        "paper": Scale(
+            (
+                tasks("humanoid"),
+                along("depth", "network.depth", 4, 8, 16, 64),
+                along("batch", "train.batch_size", 128, 256, 512, 1024, 2048),
+            ),
+            THREE_SEEDS,
+        ),
+        "laptop": Scale(
+            (
+                mazes("point_u_maze"),
+                along("depth", "network.depth", 4, 16),
+                along("batch", "train.batch_size", 64, 128, 256, 512),
+            ),
+            THREE_SEEDS,
+            LAPTOP,
+        ),
+        "smoke": Scale((along("batch", "train.batch_size", 16, 32),), (0,), SMOKE),
+    },
+    x="batch",
+    note="The figure has curves without numbers. The paper's code silently does fewer updates at batch 1024 (499 of "
+    "800) and 2048 (249); here every batch size has all of them.",
+)
+
+LIMITS = Experiment(
+    name="limits",
+    source="Figure 12 (main text)",
+    question="Does depth go on helping up to 1024 layers?",
+    finding="It does in the humanoid's U-maze, to 1024 layers of the critic; in its big maze to 256.",
+    scales={
+        "paper": Scale(
+            (
+                Axis(
+                    "task",
+                    {
+                        "humanoid_u_maze": {
+                            "env.name": "humanoid_u_maze",
+                            "train.total_env_steps": HUNDRED_MILLION * 3 // 2,
+                            "evaluation.num_evals": 150,
+                        },
+                        "humanoid_big_maze": {
+                            "env.name": "humanoid_big_maze",
+                            "train.total_env_steps": HUNDRED_MILLION,
+                        },
+                    },
+                ),
+                Axis(
+                    "depth",
+                    {str(depth): {"network.depth": depth} for depth in (4, 64, 256, 512)}
+                    | {"1024": {"network.critic_depth": 1024, "network.actor_depth": 512}},
+                ),
+            ),
+            THREE_SEEDS,
+            leave_out=lambda labels: labels["depth"] == ("512" if labels["task"] == "humanoid_u_maze" else "1024"),
+        ),
+        "laptop": Scale(
+            (mazes("point_u_maze"), along("depth", "network.depth", 4, 64, 256)),
+            (0,),
+            {
+                **LAPTOP,
+                "network.width": 16,
+                "network.branch_scale": "depth",
+                "train.total_env_steps": 160_000,
+                "evaluation.num_evals": 5,
+            },
+        ),
+        "smoke": Scale((along("depth", "network.depth", 4, 1024),), (0,), SMOKE),
+    },
+    x="depth",
+    note="At 1024 the paper's actor has 512 layers, since its loss exploded with more. The figure gives no numbers.",
+)
+
+TABLE_3 = {
+    "humanoid": (1.48, 2.13, 3.40, 5.92, 10.99),
+    "ant_big_maze": (2.12, 2.77, 4.04, 6.57, 11.66),
+    "ant_u4_maze": (1.98, 2.54, 3.81, 6.35, 11.43),
+    "ant_u5_maze": (9.46, 10.99, 16.09, 31.49, 46.40),
+    "ant_hardest_maze": (5.11, 6.39, 8.94, 13.97, 23.96),
+    "arm_push_easy": (9.97, 11.02, 12.20, 14.94, 19.52),
+    "arm_push_hard": (9.74, 10.55, 11.98, 14.40, 18.53),
+    "arm_binpick_hard": (18.41, 17.48, 19.47, 21.91, 29.64),
+    "humanoid_u_maze": (8.72, 11.29, 16.36, 26.48, 46.74),
+    "humanoid_big_maze": (12.45, 15.02, 20.34, 30.61, 50.33),
+}
+WALL_CLOCK = Experiment(
+    name="wall_clock",
+    source="Table 3",
+    question="What does depth cost in time?",
+    finding="Hours grow less than in proportion to depth: 1.6 to 7.4 times from depth 4 to 64.",
+    scales={
+        "paper": Scale((tasks(*ALL), along("depth", "network.depth", *DEPTHS)), FIVE),
+        "laptop": Scale(
+            (mazes("point_u_maze"), along("depth", "network.depth", 4, 16, 64, 256, 1024)),
+            (0,),
+            {
+                **LAPTOP,
+                "network.remat": "dots",
+                "train.total_env_steps": 64_000,
+                "train.updates_per_env_steps": "1:320",
+                "evaluation.num_evals": 1,
+                "evaluation.num_envs": 16,
+            },
+        ),
+        "smoke": Scale((along("depth", "network.depth", 4, 8),), (0, 1), SMOKE),
+    },
+    x="depth",
+    metric="wall_s",
+    published=tuple(
+        number
+        for task, hours in TABLE_3.items()
+        for number in row(tuple(3600 * h for h in hours), "depth", DEPTHS, task=task)
+    ),
+    note="The paper's hours, in seconds here, of graphics cards that it does not name. At laptop scale a few updates "
+    "only, one for every 320 env steps.",
+)
+
+TABLE_4 = (3.23, 4.19, 6.07, 9.83, 17.33, 32.67, 73.83, 120.88, 134.15)
+WALL_CLOCK_LIMITS = Experiment(
+    name="wall_clock_limits",
+    source="Table 4",
+    question="What do 1024 layers cost in time?",
+    finding="134 hours in the humanoid's U-maze, 42 times as many as 4 layers.",
+    scales={
+        "paper": Scale(
+            (
+                Axis("task", {"humanoid_u_maze": {"env.name": "humanoid_u_maze"}}),
+                Axis(
+                    "depth",
+                    {str(depth): {"network.depth": depth} for depth in (4, 8, 16, 32, 64, 128, 256, 512)}
+                    | {"1024": {"network.critic_depth": 1024, "network.actor_depth": 512}},
+                ),
+            ),
+            (0,),
+            {"train.total_env_steps": HUNDRED_MILLION * 3 // 2, "evaluation.num_evals": 150},
+        ),
+        "laptop": WALL_CLOCK.scales["laptop"],
+        "smoke": WALL_CLOCK.scales["smoke"],
+    },
+    x="depth",
+    metric="wall_s",
+    published=row(
+        tuple(3600 * h for h in TABLE_4), "depth", (4, 8, 16, 32, 64, 128, 256, 512, 1024), task="humanoid_u_maze"
+    ),
+    note="Ratios to Table 3 say that these runs had 150 million env steps, not 400.",
+)
+
+EXPERIMENTS = (DEPTH, WIDTH, RESIDUAL, ACTOR_CRITIC, BATCH, LIMITS, WALL_CLOCK, WALL_CLOCK_LIMITS)
