@@ -136,6 +136,8 @@ def test_commands_parse(page, block, tmp_path, monkeypatch):
         ("deepcrl.render", "render"),
         ("deepcrl.doctor", "examine"),
         ("deepcrl.analysis.blocks", "block_norms"),
+        ("deepcrl.experiments.runs", "jobs"),
+        ("deepcrl.experiments.results", "results"),
     ):
         monkeypatch.setattr(importlib.import_module(module), function, stop)
     for command in commands(block):

@@ -1,12 +1,8 @@
 """Every figure and table of the paper as a record: its question, its runs, and the paper's own numbers."""
 
 from deepcrl.config import ConfigError, near_matches
-from deepcrl.experiments import insight, methods, scaling
 from deepcrl.experiments.record import Cell, Experiment, Scale, cells
-
-EXPERIMENTS: dict[str, Experiment] = {
-    experiment.name: experiment for experiment in scaling.EXPERIMENTS + insight.EXPERIMENTS + methods.EXPERIMENTS
-}
+from deepcrl.experiments.records import EXPERIMENTS
 
 __all__ = ["EXPERIMENTS", "Cell", "Experiment", "Scale", "cells", "lookup"]
 

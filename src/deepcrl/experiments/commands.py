@@ -37,10 +37,19 @@ def main(args: list[str]) -> int:
 
 
 def _list(args: list[str]) -> int:
-    def options() -> None:
-        """Print every experiment: its name, where it is in the paper, and its question."""
+    def options(markdown: bool = False) -> bool:
+        """Print every experiment: its name, where it is in the paper, and its question.
 
-    parse(options, "deepcrl experiment list", args)
+        Args:
+            markdown: Print the table of docs/experiments.md.
+        """
+        return markdown
+
+    if parse(options, "deepcrl experiment list", args):
+        from deepcrl.experiments.page import index
+
+        print(index(list(EXPERIMENTS.values())), end="")
+        return 0
     for experiment in EXPERIMENTS.values():
         print(f"{experiment.name:22} {experiment.source:22} {experiment.question}")
     return 0

@@ -164,10 +164,8 @@ def _curves(experiment: Experiment, found: Sequence[Result]) -> Markup:
     return section("Learning", about, tag("div", *figures, class_="charts")) if figures else Markup("")
 
 
-def index(states: Sequence[tuple[Experiment, dict[str, str]]]) -> str:
-    """All experiments as Markdown: where each is in the paper, its question, and its state at every scale."""
-    lines = ["| in the paper | question | experiment | state |", "|---|---|---|---|"]
-    for experiment, by_scale in states:
-        words = "; ".join(f"{scale}: {state}" for scale, state in by_scale.items())
-        lines.append(f"| {experiment.source} | {experiment.question} | `{experiment.name}` | {words} |")
+def index(experiments: Sequence[Experiment]) -> str:
+    """All experiments as the table of docs/experiments.md."""
+    lines = ["| in the paper | question | the paper's answer | `deepcrl experiment run` |", "|---|---|---|---|"]
+    lines += [f"| {one.source} | {one.question} | {one.finding} | `{one.name}` |" for one in experiments]
     return "\n".join(lines) + "\n"

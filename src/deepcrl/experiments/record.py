@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deepcrl.algorithms import DEFAULT_ALGORITHM
 from deepcrl.config import Config, ConfigError, config_id, near_matches, override
 from deepcrl.presets import preset
 
@@ -115,7 +116,7 @@ def cells(experiment: Experiment, scale: str) -> list[Cell]:
         changes = dict(size.base)
         for _, own in combination:
             changes |= own
-        env, algorithm = changes.pop("env.name"), changes.pop("agent.algorithm", "crl")
+        env, algorithm = changes.pop("env.name"), changes.pop("agent.algorithm", DEFAULT_ALGORITHM)
         start = preset(env, "paper" if scale == "paper" else "laptop", algorithm)
         found.append(Cell(labels, override(start, {**changes, "seed": size.seeds[0]}), size.seeds))
     return found

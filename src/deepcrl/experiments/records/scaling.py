@@ -1,7 +1,7 @@
 """Depth, width, batch and time: the paper's Figures 1, 4 to 7, 12 and its Tables 1 and 3 to 6."""
 
-from deepcrl.experiments.common import ALL, HUNDRED_MILLION, LAPTOP, SMOKE, THREE, mazes, row, tasks
 from deepcrl.experiments.record import Axis, Experiment, Published, Scale, along
+from deepcrl.experiments.records.common import ALL, HUNDRED_MILLION, LAPTOP, SMOKE, THREE, mazes, row, tasks
 
 DEPTHS = (4, 8, 16, 32, 64)
 FIVE = (0, 1, 2, 3, 4)

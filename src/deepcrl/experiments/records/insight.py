@@ -1,8 +1,8 @@
 """What deep networks do differently: the paper's Figures 3, 8 to 11 and 17."""
 
-from deepcrl.experiments.common import HUNDRED_MILLION, LAPTOP, SMOKE, THREE, mazes, tasks
 from deepcrl.experiments.record import Axis, Experiment, Scale, along
-from deepcrl.experiments.scaling import DEPTHS, THREE_SEEDS
+from deepcrl.experiments.records.common import HUNDRED_MILLION, LAPTOP, SMOKE, THREE, mazes, tasks
+from deepcrl.experiments.records.scaling import DEPTHS, THREE_SEEDS
 
 BEHAVIOURS = Experiment(
     name="behaviours",

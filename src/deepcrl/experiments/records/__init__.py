@@ -1,0 +1,8 @@
+"""The experiments themselves: data, by what they ask about."""
+
+from deepcrl.experiments.record import Experiment
+from deepcrl.experiments.records import insight, methods, scaling
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment for experiment in scaling.EXPERIMENTS + insight.EXPERIMENTS + methods.EXPERIMENTS
+}

@@ -1,0 +1,129 @@
+"""Experiments as a user runs them: whole at smoke scale, killed and begun again, with a failing cell, on a cluster."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deepcrl.cli import main
+from deepcrl.experiments import EXPERIMENTS, cells, lookup, runner, runs
+from deepcrl.experiments.results import results
+from deepcrl.logging import rows
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    """Where all experiments' runs lie; what one has trained, another does not train again."""
+    return tmp_path_factory.mktemp("experiments")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_whole(name: str, out: Path, capfd: pytest.CaptureFixture):
+    assert main(["experiment", "run", name, "--scale", "smoke", "--out", str(out), "--jobs", "1"]) == 0
+    found = results(lookup(name), "smoke", out)
+    assert all(state == "done" for result in found for state in result.states.values())
+    page = (out / f"{name}-smoke.md").read_text()
+    assert lookup(name).question in page
+    assert lookup(name).finding in page
+    for result in found:
+        assert result.mean is not None
+        line = next(
+            line for line in page.splitlines() if line.startswith(f"| {' | '.join(result.cell.labels.values())} |")
+        )
+        assert f"{len(result.states)} of {len(result.states)}" in line
+        assert str(result.mean) in line
+    assert lookup(name).source in (out / f"{name}-smoke.html").read_text()
+    capfd.readouterr()
+    assert main(["experiment", "run", name, "--scale", "smoke", "--out", str(out)]) == 0
+    assert "0 runs to do" in capfd.readouterr().out
+
+
+def command(folder: Path, name: str) -> list[str]:
+    options = ["--scale", "smoke", "--jobs", "1", "--out", str(folder)]
+    return [sys.executable, "-m", "deepcrl.cli", "experiment", "run", name, *options]
+
+
+def test_a_killed_experiment_goes_on_to_the_same_report(out: Path, tmp_path: Path):
+    """Killed in the middle of its first run; the worker that it leaves behind ends by itself, or is waited for."""
+    process = subprocess.Popen(command(tmp_path / "x", "depth"), stdout=subprocess.DEVNULL)
+    first = tmp_path / "x" / "runs" / cells(lookup("depth"), "smoke")[0].runs()[0]
+    give_up = time.monotonic() + 240
+    while not rows.read(first):
+        assert process.poll() is None
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert any(state != "done" for state in results(lookup("depth"), "smoke", tmp_path / "x")[1].states.values())
+    subprocess.run(command(tmp_path / "x", "depth"), check=True, stdout=subprocess.DEVNULL)
+    assert main(["experiment", "run", "depth", "--scale", "smoke", "--out", str(out)]) == 0
+    assert (tmp_path / "x" / "depth-smoke.md").read_text() == (out / "depth-smoke.md").read_text()
+
+
+def test_a_failed_cell_is_named_and_stops_no_other(out: Path, tmp_path: Path, capfd: pytest.CaptureFixture):
+    assert main(["experiment", "run", "depth", "--scale", "smoke", "--out", str(out)]) == 0
+    shutil.copytree(out / "runs", tmp_path / "runs")
+    broken, whole = (runs.folders(cell, tmp_path)[0] for cell in cells(lookup("depth"), "smoke"))
+    (path,) = (broken / rows.FILE,)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:1]))
+    for checkpoint in (broken / "checkpoints").iterdir():
+        (checkpoint / "manifest.json").write_text("{}")
+    shutil.rmtree(whole)
+    capfd.readouterr()
+    assert main(["experiment", "run", "depth", "--scale", "smoke", "--out", str(tmp_path), "--jobs", "1"]) == 1
+    said = capfd.readouterr().out
+    assert "failed: depth 4: exit code 1" in said
+    assert "no usable checkpoint" in said
+    assert "depth 8: done" in said
+
+
+def test_a_cluster_trains_the_same_runs(out: Path, tmp_path: Path):
+    """Through submitit, with processes of this machine for its jobs."""
+    pytest.importorskip("submitit")
+    assert main(["experiment", "run", "residual", "--scale", "smoke", "--out", str(out)]) == 0
+    work = runs.jobs(cells(lookup("residual"), "smoke"), tmp_path)[:1]
+    (ended,) = runner.on_slurm(work, tmp_path, {"timeout_min": 10}, cluster="local")
+    assert ended.problem == ""
+    for ours, theirs in ((folder, out / "runs" / folder.name) for folder in work[0].folders.values()):
+        assert numbers(ours) == numbers(theirs)
+
+
+def numbers(run_dir: Path) -> list[dict]:
+    return [
+        {key: value for key, value in row.items() if key != "wall_s" and not key.startswith("time/")}
+        for row in rows.read(run_dir)
+    ]
+
+
+def test_a_plan_is_priced_before_anything_runs(tmp_path: Path, capfd: pytest.CaptureFixture):
+    args = ["experiment", "plan", "embeddings", "--scale", "smoke", "--out", str(tmp_path), "--jobs", "1"]
+    assert main(args) == 0
+    said = capfd.readouterr().out
+    assert "2 runs left, 800 env steps, 18 updates" in said
+    assert said.count("ms per update") == 2
+    assert "of checkpoints" in said
+    assert not (tmp_path / "runs").exists()
+    assert main([*args, "--no-calibrate"]) == 0
+    assert "2 runs left" in capfd.readouterr().out
+
+
+def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture):
+    for args, words in (
+        (["experiment", "run", "dept"], "no experiment is called 'dept'; did you mean depth"),
+        (["experiment", "walk"], "unknown command 'experiment walk'"),
+        (
+            ["experiment", "run", "depth", "--slurm", "x", "--launcher", "slurm", "--out", str(tmp_path)],
+            "must be KEY=VALUE",
+        ),
+        (["experiment", "run", "depth", "--scale", "desk"], "scale"),
+    ):
+        assert main(args) == 2
+        said = capfd.readouterr().err
+        assert words in said
+        assert len(said.splitlines()) == 1
+    assert not os.listdir(tmp_path)
