@@ -147,20 +147,22 @@ def _curves(experiment: Experiment, found: Sequence[Result]) -> Markup:
         return Markup("")
     panels: dict[str, list[Series]] = {}
     end = 1.0
+    axes = list(found[0].cell.labels)
+    x = experiment.x if experiment.x in axes else axes[-1]  # the smallest scale may do without it
     for result in found:
         if not result.rows:
             continue
-        rest = ", ".join(f"{key} {label}" for key, label in result.cell.labels.items() if key != experiment.x)
+        rest = ", ".join(f"{key} {label}" for key, label in result.cell.labels.items() if key != x)
         steps = [row["env_steps"] for row in next(iter(result.rows.values()))]
         values = zip(*([row[experiment.metric] for row in some] for some in result.rows.values()), strict=True)
         points = [(step, sum(several) / len(several)) for step, several in zip(steps, values, strict=True)]
-        panels.setdefault(rest, []).append(Series(result.cell.labels[experiment.x], points))
+        panels.setdefault(rest, []).append(Series(result.cell.labels[x], points))
         end = max(end, float(steps[-1]))
     figures = [
         tag("figure", tag("h3", name or experiment.name), line_chart(series, label=name, x_max=end), class_="panel")
         for name, series in panels.items()
     ]
-    about = f"Mean over seeds, by {experiment.x}."
+    about = f"Mean over seeds, by {x}."
     return section("Learning", about, tag("div", *figures, class_="charts")) if figures else Markup("")
 
 

@@ -43,8 +43,8 @@ def in_processes(work: Sequence[Job], out: Path, workers: int) -> Iterator[Ended
             with open(log, "a") as file:
                 command = [sys.executable, "-m", "deepcrl.experiments.runs", runs.write(job), str(slot), str(workers)]
                 # An open pipe as its input: at its end the worker knows that nobody waits any more.
-                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT)
-                code = process.wait()
+                with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT) as process:
+                    code = process.wait()
         finally:
             with lock:
                 slots.append(slot)
