@@ -68,8 +68,6 @@ class Experiment:
     published: tuple[Published, ...] = ()
     note: str = ""
     """What is uncertain about the paper's runs or numbers, and how ours differ."""
-    looks: tuple[str, ...] = ()
-    """Analyses, by name, of every cell's agents."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,6 @@ BEHAVIOURS = Experiment(
         "smoke": Scale((along("depth", "network.depth", 4),), (0,), SMOKE),
     },
     x="depth",
-    looks=("behaviour",),
 )
 
 COLLECTOR = Experiment(
@@ -79,7 +78,6 @@ COLLECTOR = Experiment(
     },
     x="collector",
     note="The figure has curves without numbers. Only the collector acts; all three are trained on the same batches.",
-    looks=("learners",),
 )
 
 Q_MAPS = Experiment(
@@ -93,7 +91,6 @@ Q_MAPS = Experiment(
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
     },
     x="depth",
-    looks=("value_map",),
 )
 
 EMBEDDINGS = Experiment(
@@ -107,7 +104,6 @@ EMBEDDINGS = Experiment(
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
     },
     x="depth",
-    looks=("embeddings",),
 )
 
 STITCHING = Experiment(
@@ -152,7 +148,6 @@ STITCHING = Experiment(
     },
     x="depth",
     note="The figure gives no numbers.",
-    looks=("goals",),
 )
 
 RESIDUAL_NORMS = Experiment(
@@ -167,7 +162,6 @@ RESIDUAL_NORMS = Experiment(
     },
     x="depth",
     note="Root mean square over features of what a block adds, averaged over states.",
-    looks=("block_norms",),
 )
 
 EXPERIMENTS = (BEHAVIOURS, COLLECTOR, Q_MAPS, EMBEDDINGS, STITCHING, RESIDUAL_NORMS)

@@ -65,7 +65,6 @@ TIME_TO_BEAT = Experiment(
     ),
     note="The paper's hours, in seconds here, of graphics cards that it does not name. Table 5 has plain TD3, whose "
     "runs are not among these.",
-    looks=("time_to_score",),
 )
 
 # Without what cannot be assigned to a panel from the paper's text.
@@ -209,7 +208,6 @@ HYPERSPHERICAL = Experiment(
         for depth, (with_it, without) in TABLE_2.items()
     )
     + "; depth 4 never.",
-    looks=("steps_to_score",),
 )
 
 PHYSICS = Experiment(
