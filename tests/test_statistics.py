@@ -5,7 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from deepcrl.analysis.statistics import Estimate, estimate, interquartile_mean, score
+from deepcrl.analysis.statistics import (
+    Estimate,
+    critical_depth,
+    estimate,
+    interquartile_mean,
+    probability_of_improvement,
+    score,
+)
 
 
 def test_a_score_is_the_mean_of_the_last_five_trained_evaluations():
@@ -37,3 +44,26 @@ def test_the_interval_is_that_of_all_resamples(statistic):
 def test_one_seed_has_no_interval():
     assert estimate([3.0], np.mean) == Estimate(3.0, None, None)
     assert str(Estimate(3.0, None, None)) == "3.00"
+
+
+def test_the_probability_of_improvement_counts_pairs():
+    assert probability_of_improvement([1.0, 5.0], [0.0, 5.0, 6.0]) == pytest.approx((1 + 1 + 0.5) / 6)
+    assert probability_of_improvement([2.0], [1.0]) == 1.0
+    assert probability_of_improvement([1.0, 2.0], [1.0, 2.0]) == 0.5
+
+
+def test_the_critical_depth_is_where_the_mean_jumps():
+    sure = {4: [0.0, 1.0], 8: [1.0, 2.0], 16: [10.0, 12.0], 32: [11.0, 13.0]}
+    assert critical_depth(sure) == Estimate(16.0, 16.0, 16.0)
+    assert critical_depth({4: [0.0], 8: [3.0], 16: [4.0]}) == Estimate(8.0, None, None)
+
+
+def test_the_critical_depths_interval_is_that_of_all_resamples():
+    """Two seeds a depth: of the 64 resamples, those that jump at 16 are counted out."""
+    scores = {4: [0.0, 4.0], 8: [4.0, 6.0], 16: [6.0, 12.0]}
+    draws = [list(itertools.product(some, repeat=2)) for some in scores.values()]
+    jumps = [np.argmax(np.diff([np.mean(d) for d in draw])) for draw in itertools.product(*draws)]
+    assert 0.025 < np.mean(jumps) < 0.975
+    assert critical_depth(scores)[1:] == (8.0, 16.0)
+    rare = {4: [0.0, 0.0], 8: [6.0, 6.0], 16: [6.0, 6.0 + 5.9]}
+    assert critical_depth(rare) == Estimate(8.0, 8.0, 8.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from deepcrl.analysis.statistics import Estimate
 from deepcrl.experiments import runs
 from deepcrl.experiments.record import Experiment
-from deepcrl.experiments.results import Result, state_words
+from deepcrl.experiments.results import Result, depth_words, state_words
 from deepcrl.report.build import replace_file
 from deepcrl.report.charts import Series, line_chart
 from deepcrl.report.html import Markup, page, section, table, tag
@@ -96,6 +96,8 @@ def markdown(experiment: Experiment, scale: str, found: Sequence[Result], facts:
         "|" + "---|" * len(columns),
         *("| " + " | ".join(line) + " |" for line in lines),
         "",
+        *(f"- {words}" for words in depth_words(experiment, found)),
+        "",
     ]
     if experiment.note:
         text += [experiment.note, ""]
@@ -130,7 +132,12 @@ def html(experiment: Experiment, scale: str, found: Sequence[Result], facts: dic
         tag(
             "main",
             section("The paper's answer", experiment.finding, tag("p", experiment.note) if experiment.note else ""),
-            section("Scores", f"{experiment.metric}: {_metric_words(experiment)}", scores),
+            section(
+                "Scores",
+                f"{experiment.metric}: {_metric_words(experiment)}",
+                scores,
+                *(tag("p", words) for words in depth_words(experiment, found)),
+            ),
             _curves(experiment, found),
             section(
                 "Made with",

@@ -6,7 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deepcrl.analysis.statistics import Estimate, estimate, interquartile_mean, score
+from deepcrl.analysis.statistics import (
+    Estimate,
+    critical_depth,
+    estimate,
+    interquartile_mean,
+    probability_of_improvement,
+    score,
+)
 from deepcrl.experiments import runs
 from deepcrl.experiments.record import Cell, Experiment, Published, cells
 from deepcrl.logging import rows
@@ -62,3 +69,34 @@ def state_words(found: Sequence[Result]) -> str:
     if not done and not begun:
         return "not run"
     return f"{done} of {len(states)} runs done" + (f", {begun} interrupted" if begun else "")
+
+
+def depth_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
+    """For every line of a plot over depth: where the score jumps, and whether the deepest beats the shallowest."""
+    if experiment.x != "depth" or experiment.metric == "wall_s":
+        return []
+    lines: dict[str, dict[int, list[float]]] = {}
+    for result in found:
+        if result.scores and "depth" in result.cell.labels:
+            rest = ", ".join(label for axis, label in result.cell.labels.items() if axis != "depth")
+            lines.setdefault(rest, {})[int(result.cell.labels["depth"])] = list(result.scores.values())
+    words = []
+    for name, scores in lines.items():
+        if len(scores) < 2:
+            continue
+        least, most = min(scores), max(scores)
+        better = probability_of_improvement(scores[most], scores[least])
+        words.append(
+            f"{name + ': ' if name else ''}{_jump_words(scores)}; a run of depth {most} scores higher than one of "
+            f"depth {least} with probability {better:.2f}."
+        )
+    return words
+
+
+def _jump_words(scores: Mapping[int, Sequence[float]]) -> str:
+    means = [np.mean(scores[depth]) for depth in sorted(scores)]
+    if np.max(np.diff(means)) <= 0.0:
+        return "the mean grows at no depth"
+    jump = critical_depth(scores)
+    inside = "" if jump.low is None else f" [{jump.low:.0f}, {jump.high:.0f}]"
+    return f"the mean gains most at depth {jump.value:.0f}{inside}"
