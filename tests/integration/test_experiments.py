@@ -104,7 +104,7 @@ def test_a_plan_is_priced_before_anything_runs(tmp_path: Path, capfd: pytest.Cap
     args = ["experiment", "plan", "embeddings", "--scale", "smoke", "--out", str(tmp_path), "--jobs", "1"]
     assert main(args) == 0
     said = capfd.readouterr().out
-    assert "2 runs left, 800 env steps, 18 updates" in said
+    assert "2 runs left, 800 env steps, 12 updates" in said
     assert said.count("ms per update") == 2
     assert "of checkpoints" in said
     assert not (tmp_path / "runs").exists()
