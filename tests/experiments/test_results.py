@@ -8,7 +8,7 @@ import pytest
 from deepcrl.config import ConfigError, override, to_dict
 from deepcrl.experiments import cells, lookup, page
 from deepcrl.experiments.results import depth_words, results, state_words
-from deepcrl.experiments.runs import folders, jobs
+from deepcrl.experiments.runs import folders, jobs, states
 from deepcrl.logging import rows
 
 DEPTH = lookup("depth")
@@ -71,6 +71,12 @@ def test_only_what_is_left_is_run(out):
     left = jobs(cells(DEPTH, "laptop"), out)
     assert [tuple(job.cell.labels.values()) for job in left] == [("point_u4_maze", "16"), ("point_u4_maze", "32")]
     assert [len(job.folders) for job in left] == [5, 5]
+
+
+def test_an_empty_folder_is_a_run_not_begun(out):
+    cell = cells(DEPTH, "laptop")[-2]
+    folders(cell, out)[3].mkdir()
+    assert states(cell, out)[3] == "not run"
 
 
 def test_the_page_has_the_numbers_and_what_is_missing(out):

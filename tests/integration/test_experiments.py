@@ -121,6 +121,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture):
             "must be KEY=VALUE",
         ),
         (["experiment", "run", "depth", "--scale", "desk"], "scale"),
+        (["experiment", "run", "depth", "--jobs", "0", "--out", str(tmp_path)], "jobs = 0 must be at least 1"),
     ):
         assert main(args) == 2
         said = capfd.readouterr().err

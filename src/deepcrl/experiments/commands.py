@@ -10,6 +10,7 @@ from deepcrl.config import ConfigError, near_matches
 from deepcrl.experiments import EXPERIMENTS, lookup
 from deepcrl.experiments.record import Experiment, cells
 from deepcrl.flags import parse
+from deepcrl.machine import usable_cores
 from deepcrl.report.text import duration
 
 OUT = Path("runs/experiments")
@@ -55,8 +56,11 @@ def _list(args: list[str]) -> int:
     return 0
 
 
-def _choose(name: str, scale: str, out: Path) -> tuple[Experiment, str, Path]:
-    return lookup(name), scale, out
+def _workers(jobs: int | None) -> int:
+    """Processes at once. Raises ConfigError for none."""
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"jobs = {jobs} must be at least 1")
+    return jobs or usable_cores()  # small networks gain little from a second core
 
 
 def _plan(args: list[str]) -> int:
@@ -67,7 +71,7 @@ def _plan(args: list[str]) -> int:
         out: Path = OUT,
         jobs: int | None = None,
         calibrate: bool = True,
-    ) -> tuple[Experiment, str, Path, int | None, bool]:
+    ) -> tuple[Experiment, str, Path, int, bool]:
         """Say what is left to run of an experiment, and what it will cost on this machine.
 
         Args:
@@ -77,17 +81,16 @@ def _plan(args: list[str]) -> int:
             jobs: Processes at once; one for each core if not given.
             calibrate: Time a few updates of every configuration, for an estimate of hours and disk.
         """
-        return *_choose(name, scale, out), jobs, calibrate
+        return lookup(name), scale, out, _workers(jobs), calibrate
 
     experiment, scale, out, workers, calibrate = parse(options, "deepcrl experiment plan", args)
-    from deepcrl.experiments import pricing, runner, runs
+    from deepcrl.experiments import pricing, runs
 
     work = runs.jobs(cells(experiment, scale), out)
     number, env_steps, updates = pricing.count(work)
     print(f"{experiment.name}, scale {scale}: {number} runs left, {env_steps:,} env steps, {updates:,} updates")
     if not calibrate or not work:
         return 0
-    workers = workers or runner.default_workers()
     priced = []
     for job, rates, seconds in pricing.price(work, workers, out):
         words = "unknown" if rates is None else f"{duration(seconds)}, {rates.update_s * 1e3:.1f} ms per update"
@@ -122,7 +125,7 @@ def _run(args: list[str]) -> int:
             slurm: Submitit's parameters, slurm_partition=gpu timeout_min=600.
             pages: Folder of the reports; OUT if not given.
         """
-        return *_choose(name, scale, out), jobs, launcher, slurm, pages or out
+        return lookup(name), scale, out, _workers(jobs), launcher, slurm, pages or out
 
     experiment, scale, out, workers, launcher, slurm, pages = parse(options, "deepcrl experiment run", args)
     from deepcrl.experiments import runner, runs
@@ -135,7 +138,7 @@ def _run(args: list[str]) -> int:
     if launcher == "slurm":
         ended = runner.on_slurm(work, out, _pairs(slurm))
     else:
-        ended = runner.in_processes(work, out, workers or runner.default_workers())
+        ended = runner.in_processes(work, out, workers)
     failed = []
     for count, (job, problem) in enumerate(ended, 1):
         print(f"{count} of {len(work)}: {job.cell.name()}: {problem or 'done'}", flush=True)
@@ -178,7 +181,7 @@ def _report(args: list[str]) -> int:
             out: Folder of all experiments' runs.
             pages: Folder of the reports; OUT if not given.
         """
-        return *_choose(name, scale, out), pages or out
+        return lookup(name), scale, out, pages or out
 
     _write(*parse(options, "deepcrl experiment report", args))
     return 0

@@ -12,9 +12,6 @@ from typing import Any, NamedTuple
 from deepcrl.config import ConfigError
 from deepcrl.experiments import runs
 from deepcrl.experiments.runs import Job
-from deepcrl.machine import usable_cores
-
-INTERRUPTED = 3
 
 
 class Ended(NamedTuple):
@@ -48,7 +45,7 @@ def in_processes(work: Sequence[Job], out: Path, workers: int) -> Iterator[Ended
         finally:
             with lock:
                 slots.append(slot)
-        if code == INTERRUPTED:
+        if code == runs.INTERRUPTED:
             stopping.set()
             return Ended(job, "interrupted")
         return Ended(job, "" if code == 0 else f"exit code {code}; {last_line(log)} ({log})")
@@ -103,8 +100,3 @@ def log_file(job: Job, out: Path) -> Path:
 def last_line(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1].strip() if lines else "nothing printed"
-
-
-def default_workers() -> int:
-    """One for each core: small networks gain little from a second one."""
-    return usable_cores()

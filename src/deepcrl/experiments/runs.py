@@ -19,6 +19,8 @@ from deepcrl.plan import plan
 from deepcrl.program import build, init_state, reseed
 from deepcrl.train import create_run_dir, load_config, restore, run
 
+INTERRUPTED = 3
+"""Exit code of a worker that a signal ended with a checkpoint."""
 State = Literal["not run", "partly", "done"]
 
 
@@ -32,7 +34,7 @@ class Job(NamedTuple):
 
 def state_of(run_dir: Path, config: Config) -> State:
     """How far a run is. Raises ConfigError when its folder holds another configuration's."""
-    if not run_dir.exists():
+    if not _begun(run_dir):
         return "not run"
     if config_id(load_config(run_dir)) != config_id(config):
         raise ConfigError(f"{str(run_dir)!r} holds a run of another configuration")
@@ -40,6 +42,11 @@ def state_of(run_dir: Path, config: Config) -> State:
     if not found:
         return "not run"
     return "done" if found[-1]["env_steps"] == plan(config).total_env_steps else "partly"
+
+
+def _begun(run_dir: Path) -> bool:
+    """Whether there is a run; a process killed before it wrote its configuration leaves an empty folder."""
+    return run_dir.exists() and not (run_dir.is_dir() and not any(run_dir.iterdir()))
 
 
 def folders(cell: Cell, out: Path) -> dict[int, Path]:
@@ -76,7 +83,7 @@ def train(job: Job) -> bool:
         with held(folder):
             if state_of(folder, own.config) == "done":
                 continue
-            if folder.exists():
+            if _begun(folder):
                 start = restore(own, folder)
             else:
                 create_run_dir(own.config, folder)
@@ -133,7 +140,7 @@ def main() -> int:
 
     pin(int(sys.argv[2]), int(sys.argv[3]))
     threading.Thread(target=watch, daemon=True).start()
-    return 0 if train(parse(sys.argv[1])) else 3
+    return 0 if train(parse(sys.argv[1])) else INTERRUPTED
 
 
 if __name__ == "__main__":
