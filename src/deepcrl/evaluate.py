@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from deepcrl.algorithms.base import Agent, Algorithm
-from deepcrl.envs.protocol import Env, EnvState
+from deepcrl.envs.protocol import Env, EnvState, Scene
 from deepcrl.types import Metrics
 
 
@@ -27,6 +27,8 @@ class Episodes(NamedTuple):
     """Success by the task's other measures, "easy" and "hard", where it has them."""
     alive: Bool[np.ndarray, "T N"]
     """Whether the step belongs to the episode: true up to and including the first end."""
+    goal_cell: Int[np.ndarray, "N 2"] | None = None
+    """Row and column of the goal; None outside mazes."""
 
 
 Evaluate = Callable[[Agent, PRNGKeyArray], Episodes]
@@ -41,19 +43,34 @@ def make_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> E
 def summarise(episodes: Episodes) -> Metrics:
     """Means over episodes: steps at the goal, share that ever reached it, final distance in metres, length in steps.
 
-    "time_at_goal_easy" and "time_at_goal_hard" are the steps within the task's wider and narrower measure.
+    "time_at_goal_easy" and "time_at_goal_hard" are the steps within the task's wider and narrower measure;
+    "success_any/3,1" is the share for goals in cell (3, 1) of a maze, for every cell that had one.
     """
     alive = episodes.alive
     success = episodes.success & alive
+    reached = success.any(axis=0)
     lengths = alive.sum(axis=0)
     final = episodes.distance[lengths - 1, np.arange(alive.shape[1])]
     return {
         "time_at_goal": float(success.sum(axis=0).mean()),
-        "success_any": float(success.any(axis=0).mean()),
+        "success_any": float(reached.mean()),
         "final_distance": float(final.mean()),
         "episode_length": float(lengths.mean()),
         **{f"time_at_goal_{name}": float((g & alive).sum(axis=0).mean()) for name, g in episodes.grades.items()},
+        **_by_cell("success_any", reached, episodes.goal_cell),
     }
+
+
+def _by_cell(name: str, values: np.ndarray, cells: np.ndarray | None) -> Metrics:
+    if cells is None:
+        return {}
+    groups = {(i, j): values[(cells == (i, j)).all(axis=1)] for i, j in np.unique(cells, axis=0).tolist()}
+    return {f"{name}/{i},{j}": float(some.mean()) for (i, j), some in groups.items()}
+
+
+def _cells(scene: Scene, goals: np.ndarray) -> np.ndarray | None:
+    """The maze's cells in which goals [N, G] lie."""
+    return None if scene.layout is None else np.round(goals[:, :2] / scene.cell_size).astype(int)
 
 
 class _Step(NamedTuple):
@@ -86,7 +103,7 @@ def _device_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -
 
     def evaluate(agent: Agent, key: PRNGKeyArray) -> Episodes:
         first, steps = jax.tree.map(np.asarray, run(agent, key))
-        return Episodes(first.achieved_goal, first.goal, *steps)
+        return Episodes(first.achieved_goal, first.goal, *steps, goal_cell=_cells(env.scene, first.goal))
 
     return evaluate
 
@@ -109,6 +126,7 @@ def _host_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> 
             if not alive.any():
                 break
         rows = jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
-        return Episodes(np.asarray(first.achieved_goal), np.asarray(first.goal), *rows)
+        goal = np.asarray(first.goal)
+        return Episodes(np.asarray(first.achieved_goal), goal, *rows, goal_cell=_cells(env.scene, goal))
 
     return evaluate

@@ -54,7 +54,7 @@ SMOKE: Changes = {
     "evaluation.num_envs": 8,
 }
 """A run of seconds, in which nothing is learnt."""
-LAPTOP: Changes = {"network.remat": "none", "checkpoint.keep": 1}
+LAPTOP: Changes = {"checkpoint.keep": 1}
 """Besides an environment's preset: point mazes have width 64, batches of 256 and one update per 40 env steps there."""
 
 

@@ -243,7 +243,6 @@ PHYSICS = Experiment(
             (0,),
             {
                 "network.width": 64,
-                "network.remat": "none",
                 "train.total_env_steps": 480_000,
                 "evaluation.num_evals": 5,
                 "evaluation.num_envs": 32,

@@ -280,7 +280,6 @@ WALL_CLOCK = Experiment(
             (0,),
             {
                 **LAPTOP,
-                "network.remat": "dots",
                 "train.total_env_steps": 64_000,
                 "train.updates_per_env_steps": "1:320",
                 "evaluation.num_evals": 1,
