@@ -1,5 +1,7 @@
 """Scores of episodes, on episodes written by hand."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def test_scores_of_three_episodes():
 
 
 def test_an_open_plane_has_no_cells():
-    one = np.ones((1, 1), bool)
+    one: Any = np.ones((1, 1), bool)
     episodes = Episodes(np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 1, 2)), np.ones((1, 1)), one, {}, one)
     assert summarise(episodes)["success_any"] == 1.0
     assert not any("/" in name for name in summarise(episodes))
@@ -44,6 +46,7 @@ def test_goals_of_both_kinds_of_environment_lie_in_goal_cells(name):
     goal_cells = {(1, 2), (1, 3), (2, 3), (3, 1), (3, 2), (3, 3)}
     algorithm = build(override(preset(name), {"network.depth": 4, "network.width": 8}), env.spec)
     episodes = make_evaluate(env, algorithm, "mean", 32)(algorithm.init(jax.random.key(0)), jax.random.key(1))
+    assert episodes.goal_cell is not None
     found = {tuple(cell) for cell in episodes.goal_cell.tolist()}
     assert len(found) >= 4
     assert found <= goal_cells
