@@ -1,4 +1,4 @@
-"""The command line: deepcrl train | resume | evaluate | report | render | blocks | experiment | list | doctor.
+"""The command line: deepcrl train | resume | evaluate | report | render | analyse | experiment | list | doctor.
 
 Flags of `train` are made from the configuration's dataclasses, with the named environment's settings as defaults. A
 mistake in the input ends in one line on stderr and exit code 2, before anything is compiled.
@@ -25,7 +25,7 @@ USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says mo
   evaluate   fresh episodes with a trained agent
   report     write a run's report.html again
   render     a run's episodes as an interactive 3-D page, MP4 or GIF
-  blocks     what every residual block of a run's networks adds
+  analyse    look into a run: topology, embeddings, blocks, units, coverage, strip
   experiment the paper's figures and tables: list, plan, run, status, report
   list       environments and algorithms
   doctor     what this machine has, and what is missing for the rest
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "evaluate": _evaluate,
         "report": _report,
         "render": _render,
-        "blocks": _blocks,
+        "analyse": _analyse,
         "experiment": _experiment,
         "list": _list,
         "doctor": _doctor,
@@ -214,29 +214,34 @@ def _render(args: list[str]) -> int:
     return 0
 
 
-def _blocks(args: list[str]) -> int:
+def _analyse(args: list[str]) -> int:
+    from deepcrl.report.findings import FINDINGS, find, write
+
+    if args and args[0] in ("-h", "--help"):
+        print("usage: deepcrl analyse KIND RUN [--which CHECKPOINT]\n")
+        print("\n".join(f"  {name:11} {kind.about}" for name, kind in FINDINGS.items()))
+        return 0
+
     def options(
-        run_dir: tyro.conf.Positional[Path],
-        /,
-        which: str = "latest",
-        steps: int = 100,
-        seed: int = 0,
-    ) -> dict[str, Any]:
-        """Print what every residual block of the agent's networks adds, and the size of its gradient (Figure 17).
+        kind: tyro.conf.Positional[str], run_dir: tyro.conf.Positional[Path], /, which: str = "latest"
+    ) -> tuple[str, Path, Any]:
+        """Look into a run, print what is found, and write a picture and the numbers into its folder `analysis`.
 
         Args:
+            kind: What to look at; `deepcrl analyse --help` lists the kinds.
             run_dir: Folder of the run.
             which: Checkpoint: "latest", "best", or a number of collections; checkpoint.keep says how many stay.
-            steps: Env steps in each of 16 environments, whose states go through the networks.
-            seed: Decides their starts and goals.
         """
-        number = int(which) if which.isdecimal() else which
-        return {"run_dir": run_dir, "which": number, "steps": steps, "seed": seed}
+        return kind, run_dir, int(which) if which.isdecimal() else which
 
-    wanted = parse(options, "deepcrl blocks", args)
-    from deepcrl.analysis.blocks import block_norms, text
-
-    print(text(block_norms(**wanted)))
+    kind, run_dir, which = parse(options, "deepcrl analyse", args)
+    if kind not in FINDINGS:
+        raise ConfigError(f"unknown kind {kind!r}; {near_matches(kind, FINDINGS)}")
+    found = find(kind, run_dir, which)
+    path = write(found, run_dir / "analysis", kind)
+    print(found.words)
+    print("\n".join(f"{name}: {value:.4g}" for name, value in found.numbers.items()))
+    print(f"picture: {path}")
     return 0
 
 

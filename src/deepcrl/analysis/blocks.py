@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from deepcrl import agent as agent_lib
 from deepcrl.algorithms.base import TrunkView
+from deepcrl.analysis.visits import visits
 from deepcrl.config import ConfigError
 from deepcrl.nn import blocks
 
@@ -41,12 +42,10 @@ def block_norms(
         ConfigError: when the folder holds no run, the algorithm shows no trunks, or `steps` is below 1.
         CheckpointError: when no checkpoint can be used.
     """
-    if steps < 1:
-        raise ConfigError(f"steps = {steps} must be at least 1")
     agent = agent_lib.load_agent(run_dir, which)
     if agent.trunks is None:
         raise ConfigError(f"agent.algorithm = {agent.config.agent.algorithm!r} shows no trunks to look into")
-    state, action, goal = _rows(agent, steps, seed)
+    state, action, goal = map(jnp.asarray, visits(agent, NUM_ENVS, steps, seed).rows())
 
     @jax.jit
     def measure(view: TrunkView) -> tuple[Array, Array, Array]:
@@ -58,18 +57,6 @@ def block_norms(
 
     views = agent.trunks(state, action, goal)
     return {name: BlockNorms(*map(np.asarray, measure(view))) for name, view in views.items()}
-
-
-def _rows(agent: agent_lib.LoadedAgent, steps: int, seed: int) -> list[Array]:
-    """States, the agent's mean actions in them, and goals, of all steps in all environments."""
-    env = agent.env
-    reset, step = (jax.jit(env.reset, static_argnums=1), jax.jit(env.step)) if env.on_device else (env.reset, env.step)
-    now, rows = reset(jax.random.key(seed), NUM_ENVS), []
-    for _ in range(steps):
-        action = agent.act(now.state, now.goal)
-        rows.append(tuple(map(jnp.asarray, (now.state, action, now.goal))))
-        now = step(now, action)
-    return [jnp.concatenate(column) for column in zip(*rows, strict=True)]
 
 
 def text(norms: dict[str, BlockNorms]) -> str:

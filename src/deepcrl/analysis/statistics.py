@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 LAST = 5
 """Evaluations whose mean is a run's score (paper, Table 1)."""
@@ -71,3 +72,23 @@ def critical_depth(scores: Mapping[int, Sequence[float]]) -> Estimate:
     draws = np.stack([rng.choice(np.asarray(scores[d]), size=(RESAMPLES, len(scores[d]))).mean(axis=1) for d in depths])
     low, high = np.quantile(jump(draws), [0.025, 0.975], method="nearest")
     return Estimate(value, float(low), float(high))
+
+
+def reaches(rows: Sequence[dict[str, Any]], level: float, metric: str = "eval/time_at_goal") -> dict[str, Any] | None:
+    """The first evaluation after training began with a score of `level` or more, or None (paper, Tables 2 and 6): its
+    "env_steps" and "wall_s" say when that was."""
+    return next((row for row in rows if row["gradient_steps"] > 0 and row[metric] >= level), None)
+
+
+def rank_correlation(x: Float[np.ndarray, " K"], y: Float[np.ndarray, " K"]) -> float:
+    """Spearman's: the correlation of the ranks, those of equal values averaged. NaN where one of them is constant."""
+    x, y = _ranks(x), _ranks(y)
+    x, y = x - x.mean(), y - y.mean()
+    size = np.sqrt(np.sum(x**2) * np.sum(y**2))
+    return float(np.sum(x * y) / size) if size > 0.0 else float("nan")
+
+
+def _ranks(x: np.ndarray) -> np.ndarray:
+    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return (last - (count - 1) / 2.0)[place]

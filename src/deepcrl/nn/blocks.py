@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from deepcrl.config import ConfigError
 from deepcrl.nn.dense import Dense
 from deepcrl.nn.encoder import Trunk
-from deepcrl.nn.residual import ResidualStack, Unit
+from deepcrl.nn.residual import ResidualStack, Unit, activate
 
 
 def block_norms(trunk: Trunk, x: Float[Array, "*rows inputs"]) -> Float[Array, " num_blocks"]:
@@ -25,6 +25,51 @@ def stream_norms(trunk: Trunk, x: Float[Array, "*rows inputs"]) -> Float[Array, 
     """Root mean square over features of the stem's output and of what leaves every block, averaged over rows."""
     last, entries = _scan(trunk, x, lambda h, block: rms(h))
     return jnp.append(entries, rms(last))
+
+
+def usage(
+    trunk: Trunk, x: Float[Array, "*rows inputs"], dormant: float
+) -> tuple[Float[Array, " stem_and_blocks"], Float[Array, " num_blocks"]]:
+    """How much of a trunk is in use.
+
+    Args:
+        dormant: a unit is when its mean absolute activation is at most this part of its layer's mean.
+
+    Returns:
+        effective rank of the stem's output and of what leaves every block: the exponential of the entropy of the
+        singular values of the centred features (Roy and Vetterli, 2007); share of dormant units of every block.
+    """
+
+    def measure(h: Array, block) -> tuple[Array, Array]:
+        size = jnp.stack([jnp.mean(jnp.abs(layer), axis=tuple(range(layer.ndim - 1))) for layer in _layers(h, block)])
+        silent = size <= dormant * jnp.mean(size, axis=-1, keepdims=True)
+        return effective_rank(h), jnp.mean(silent)
+
+    last, (entries, silent) = _scan(trunk, x, measure)
+    return jnp.append(entries, effective_rank(last)), silent
+
+
+def _layers(h: Array, block) -> list[Array]:
+    """Activations of every layer of a block."""
+    units, found = block[0], []
+    for i in range(units.dense.kernel.shape[0]):
+        unit = jax.tree.map(lambda leaf, i=i: leaf[i], units)
+        if unit.norm_first:
+            found.append(activate(h, unit.norm, unit.activation))
+            h = unit.dense(found[-1])
+        else:
+            h = unit(h)
+            found.append(h)
+    return found
+
+
+def effective_rank(x: Float[Array, "*rows W"]) -> Float[Array, ""]:
+    """exp(entropy) of the singular values of centred rows, as shares of their sum: 1 for rows on a line, at most W."""
+    x = x.reshape(-1, x.shape[-1])
+    x = x - jnp.mean(x, axis=0)
+    size = jnp.linalg.svd(x, compute_uv=False)
+    share = size / jnp.sum(size)
+    return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
 
 
 def gradient_norms(gradients: Trunk) -> Float[Array, " num_blocks"]:

@@ -1,7 +1,7 @@
-"""Curves and bars as SVG, drawn by hand: no dependency, the same bytes every time, colours from the style sheet."""
+"""Curves, bars and points as SVG, by hand: no dependency, the same bytes every time, colours from the style sheet."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -100,17 +100,19 @@ def line_chart(
     zero: bool = False,
     top: float | None = None,
     reference: tuple[float, str] | None = None,
+    unit: str = "env steps",
 ) -> Markup:
-    """Curves over env steps, labelled at their ends.
+    """Curves, labelled at their ends.
 
     Args:
         label: what the chart shows, for a reader who cannot see it.
-        x_max: right end of the horizontal axis, in env steps.
+        x_max: right end of the horizontal axis, which starts at 0.
         show: a value as text, for end labels and tooltips.
         tick: a tick as text; by default by the distance of ticks.
         zero: start the axis at zero if no value is negative.
         top: upper end of the axis.
         reference: a level to mark where it lies within the axis, with its label.
+        unit: of the horizontal axis.
     """
     drawn = [one for one in series if one.values]
     if not drawn:
@@ -127,17 +129,84 @@ def line_chart(
     def down(y: float) -> float:
         return TOP + (1 - y_axis.place(y)) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [_grid(down, y_axis, tick, left, right), _x_axis(across, x_max, right)]
+    parts = [_grid(down, y_axis, tick, left, right), _x_axis(across, x_max, right, unit)]
     if reference is not None and y_axis.ticks[0] <= reference[0] <= y_axis.ticks[-1]:
         y = down(reference[0])
         parts.append(tag("line", x1=left, x2=WIDTH - right, y1=y, y2=y, class_="reference"))
         parts.append(tag("text", reference[1], x=left + 4, y=y - 4, class_="muted"))
     places = _spread_labels([down(one.values[-1]) for one in drawn])
     for index, one in enumerate(drawn):
-        parts.append(_curve(one, index, across, down, show))
+        parts.append(_curve(one, index, across, down, show, unit))
         parts.append(tag("text", ends[index], x=WIDTH - right + 8, y=places[index] + 4, class_=f"end s{index}"))
-    spoken = "; ".join(f"{end} at the last evaluation" for end in ends)
-    return svg(WIDTH, HEIGHT, f"{label} over env steps: {spoken}", *parts, class_="chart")
+    spoken = "; ".join(f"{end} at the end" for end in ends)
+    return svg(WIDTH, HEIGHT, f"{label} over {unit}: {spoken}", *parts, class_="chart")
+
+
+def interval_chart(
+    series: Sequence[tuple[str, Mapping[str, tuple[float, float, float]]]],
+    *,
+    label: str,
+    show: Callable[[float], str] = text.number,
+) -> Markup:
+    """Values with intervals at named places, in the order of the first series that has them; one colour per series.
+
+    Args:
+        series: each a name and, by place, a value and the ends of its interval.
+    """
+    places = list(dict.fromkeys(place for _, values in series for place in values))
+    if not places:
+        return tag("p", "No value yet.", class_="note")
+    every = [level for _, values in series for three in values.values() for level in three]
+    axis = value_axis(every, zero=True, top=None)
+    tick = tick_text(axis)
+    left = 10 + CHARACTER * max(len(tick(v)) for v in axis.ticks)
+    right = 12 + CHARACTER * max(len(name) for name, _ in series)
+    slot = (WIDTH - left - right) / len(places)
+
+    def down(y: float) -> float:
+        return TOP + (1 - axis.place(y)) * (HEIGHT - TOP - BOTTOM)
+
+    parts = [_grid(down, axis, tick, left, right)]
+    tilted = max(map(len, places)) * CHARACTER > slot
+    for k, place in enumerate(places):
+        x, y = left + (k + 0.5) * slot, HEIGHT - 8 + (LINE if tilted and k % 2 else 0)
+        parts.append(tag("text", place, x=x, y=y, class_="tick", text_anchor="middle"))
+    ends = []
+    for index, (name, values) in enumerate(series):
+        shift = (index - (len(series) - 1) / 2) * min(7.0, 0.6 * slot / len(series))
+        marks, points = [], []
+        for place, (value, low, high) in values.items():
+            x = left + (places.index(place) + 0.5) * slot + shift
+            points.append((x, down(value)))
+            spoken = f"{name} {place}: {show(value)} [{show(low)}, {show(high)}]".strip()
+            marks.append(tag("line", x1=x, x2=x, y1=down(low), y2=down(high), class_="line"))
+            marks.append(tag("circle", tag("title", spoken), cx=x, cy=down(value), r=3, class_="dot"))
+        line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        marks.append(tag("path", d=line, class_="line", stroke_dasharray="2 3"))
+        parts.append(tag("g", *marks, class_=f"s{index % 6}"))
+        ends.append(points[-1][1])
+    for index, (y, (name, _)) in enumerate(zip(_spread_labels(ends), series, strict=True)):
+        parts.append(tag("text", name, x=WIDTH - right + 8, y=y + 4, class_=f"end s{index % 6}"))
+    return svg(WIDTH, HEIGHT + (LINE if tilted else 0), label, *parts, class_="chart")
+
+
+def scatter_chart(
+    points: Sequence[tuple[float, float]], colours: Sequence[str], *, label: str, titles: Sequence[str]
+) -> Markup:
+    """Points of a plane, joined in their order, to one scale in both directions; the axes have no unit."""
+    (low_x, high_x), (low_y, high_y) = ((min(v), max(v)) for v in zip(*points, strict=True))
+    scale = min((WIDTH - 20) / (high_x - low_x or 1.0), (HEIGHT - 20) / (high_y - low_y or 1.0))
+
+    def at(point: tuple[float, float]) -> tuple[float, float]:
+        return 10 + (point[0] - low_x) * scale, HEIGHT - 10 - (point[1] - low_y) * scale
+
+    places = [at(point) for point in points]
+    line = tag("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places), class_="grid", fill="none")
+    dots = [
+        tag("circle", tag("title", title), cx=x, cy=y, r=3.5, fill=colour)
+        for (x, y), colour, title in zip(places, colours, titles, strict=True)
+    ]
+    return svg(WIDTH, HEIGHT, label, line, *dots, class_="chart")
 
 
 def share_bar(shares: Sequence[tuple[str, float]], label: str) -> Markup:
@@ -168,14 +237,16 @@ def _grid(down: Callable, axis: Axis, tick: Callable[[float], str], left: float,
     return join(parts)
 
 
-def _x_axis(across: Callable, x_max: float, right: float) -> Markup:
+def _x_axis(across: Callable, x_max: float, right: float, unit: str) -> Markup:
     step = nice_step(max(x_max, 1.0), 4)
     ticks = [k * step for k in range(math.floor(x_max / step + 1e-9) + 1)]
     parts = [tag("text", text.steps(x), x=across(x), y=HEIGHT - 8, class_="tick", text_anchor="middle") for x in ticks]
-    return join([*parts, tag("text", "env steps", x=WIDTH - right + 18, y=HEIGHT - 8, class_="muted")])
+    return join([*parts, tag("text", unit, x=WIDTH - right + 18, y=HEIGHT - 8, class_="muted")])
 
 
-def _curve(one: Series, index: int, across: Callable, down: Callable, show: Callable[[float], str]) -> Markup:
+def _curve(
+    one: Series, index: int, across: Callable, down: Callable, show: Callable[[float], str], unit: str
+) -> Markup:
     pieces, drawing = [], False
     for x, y in one.points:
         if y is None:
@@ -187,7 +258,7 @@ def _curve(one: Series, index: int, across: Callable, down: Callable, show: Call
     quiet = " quiet" if len(finite) > MANY else ""
     dots = []
     for x, y in finite:
-        title = tag("title", f"{one.name} {show(y)} at {x:,.0f} env steps".strip())
+        title = tag("title", f"{one.name} {show(y)} at {x:,.0f} {unit}".strip())
         dots.append(tag("circle", title, cx=across(x), cy=down(y), r=2, class_=f"dot{quiet}"))
     return tag("g", tag("path", d="".join(pieces), class_="line"), *dots, class_=f"s{index}")
 

@@ -1,10 +1,12 @@
 """HTML and SVG as strings. Whatever is not `Markup` is escaped, so nothing reaches a page unescaped by accident."""
 
+import base64
 import html
+import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
-VOID = frozenset({"meta", "br", "hr"})
+VOID = frozenset({"meta", "br", "hr", "img"})
 
 
 class Markup(str):
@@ -41,6 +43,23 @@ def svg(width: float, height: float, label: str, *children: object, **attributes
     return tag("svg", *children, viewBox=box, role="img", aria_label=label, **attributes)
 
 
+def picture_file(picture: Markup) -> Markup:
+    """An SVG as a file of its own, with its size, its namespace and the style sheet."""
+    match = re.match(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', picture)
+    assert match
+    head, body = picture.split(">", 1)
+    size = f'xmlns="http://www.w3.org/2000/svg" width="{match[1]}" height="{match[2]}"'
+    # Where a page would give it: the font.
+    style = f"{_style()}svg {{ font-family: sans-serif; width: auto; }}"
+    return Markup(f"{head} {size}>{tag('style', Markup(style))}{body}\n")
+
+
+def data_picture(png: bytes, label: str) -> Markup:
+    """A PNG inside the page."""
+    data = base64.b64encode(png).decode()
+    return tag("img", src=f"data:image/png;base64,{data}", alt=label, style="max-width: 100%")
+
+
 def table(
     head: Sequence[object],
     rows: Iterable[Sequence[object]],
@@ -70,8 +89,7 @@ def section(title: str, about: object, *content: object) -> Markup:
 
 def page(title: str, *content: object) -> Markup:
     """A whole document. Its policy forbids it to load anything; scripts are for the replay, which inherits it."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-    style = Markup(files("deepcrl.report").joinpath("style.css").read_text(encoding="utf-8"))
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -79,9 +97,13 @@ def page(title: str, *content: object) -> Markup:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
-        tag("style", Markup("\n" + style)),
+        tag("style", Markup("\n" + _style())),
     )
     return Markup("<!doctype html>\n" + tag("html", head, "\n", tag("body", *content), lang="en") + "\n")
+
+
+def _style() -> str:
+    return files("deepcrl.report").joinpath("style.css").read_text(encoding="utf-8")
 
 
 def _plain(value: object) -> str:

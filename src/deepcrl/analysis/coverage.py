@@ -1,0 +1,71 @@
+"""Which cells of a maze a run has visited, and when: how far its exploration has come."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from deepcrl import checkpoint
+from deepcrl.config import ConfigError
+from deepcrl.envs.layouts import cells
+from deepcrl.program import build, init_state, make_envs
+from deepcrl.replay.buffer import valid_times
+from deepcrl.train import load_config
+
+
+class Coverage(NamedTuple):
+    """First visits to the free cells of the maze that a run was trained in."""
+
+    layout: tuple[str, ...]
+    first_visit: Float[np.ndarray, "rows columns"]
+    """Env steps of the whole run, over all environments, before the first visit; infinite without one, NaN in walls."""
+    env_steps: Int[np.ndarray, "K"]
+    """Ascending, hundredths of the run apart."""
+    share: Float[np.ndarray, "K"]
+    """Share of the free cells visited until then."""
+    first_step: int
+    """Env step from which on the replay still holds what was collected; above 0, earlier visits are unknown."""
+
+
+def coverage(run_dir: str | Path) -> Coverage:
+    """From the replay in the run's newest checkpoint.
+
+    Raises:
+        ConfigError: when the folder holds no run, or its environment is no maze.
+        CheckpointError: when no checkpoint can be used.
+    """
+    run_dir = Path(run_dir)
+    config = load_config(run_dir)
+    env = make_envs(config)[0]
+    scene, spec = env.scene, env.spec
+    if scene.layout is None:
+        raise ConfigError(f"{config.env.name} has no cells that could be counted")
+    program, folder = build(config), run_dir / "checkpoints"
+    newest = checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
+    state, _ = checkpoint.restore(folder, newest, init_state(program))
+    first, end = map(int, valid_times(state.replay))
+    times = np.arange(first, end)
+    column = np.asarray(state.replay.columns["state"])
+    position = column[times % len(column)][..., list(spec.goal_indices[:2])]
+    return of_positions(position, first, scene.layout, scene.cell_size)
+
+
+def of_positions(
+    position: Float[np.ndarray, "T N 2"], first_time: int, layout: tuple[str, ...], cell_size: float
+) -> Coverage:
+    """From where N environments were at each of T steps, the first of which is their `first_time`-th."""
+    length, num_envs = position.shape[:2]
+    cell = np.round(position / cell_size).astype(int)
+    rows, columns = len(layout), max(map(len, layout))
+    cell = np.clip(cell, 0, [rows - 1, columns - 1])
+    steps = np.broadcast_to((first_time + np.arange(length))[:, None] * num_envs, (length, num_envs))
+    first_visit = np.full((rows, columns), np.inf)
+    np.minimum.at(first_visit, (cell[..., 0], cell[..., 1]), steps)
+    walls = np.full((rows, columns), True)
+    walls[tuple(cells(layout, "RG.B").T)] = False
+    first_visit[walls] = np.nan
+    when = np.linspace(0, (first_time + length) * num_envs, 101).round().astype(int)
+    visits = first_visit[~walls]
+    share = np.array([np.mean(visits <= step) for step in when])
+    return Coverage(layout, first_visit, when, share, first_time * num_envs)

@@ -1,0 +1,78 @@
+"""Where along an episode the embeddings of states and actions lie apart (paper, Figure 10)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from deepcrl import agent as agent_lib
+from deepcrl.analysis.visits import visits
+from deepcrl.config import ConfigError
+
+NEAR = 0.25
+"""Last part of the way to the goal, by steps, that counts as near it."""
+
+
+class Embeddings(NamedTuple):
+    """phi(s, a) of every step of one episode, from its start until it reaches its goal."""
+
+    embedding: Float[np.ndarray, "T R"]
+    plane: Float[np.ndarray, "T 2"]
+    """Their first two principal components."""
+    explained: Float[np.ndarray, "2"]
+    """Share of the variance that each of the two explains."""
+    distance: Float[np.ndarray, "T"]
+    """Metres to the goal."""
+
+    @property
+    def spread_near_goal(self) -> float:
+        """Mean distance between the embeddings of the last quarter of the steps, over that of all of them.
+
+        A quarter of an even straight line has 0.25; more means that the states near the goal are spread further.
+        """
+        last = max(2, round(NEAR * len(self.embedding)))
+        return _mean_distance(self.embedding[-last:]) / _mean_distance(self.embedding)
+
+
+def embeddings(
+    run_dir: str | Path, *, which: agent_lib.Which | int = "latest", episodes: int = 64, seed: int = 0
+) -> Embeddings:
+    """Of the episode that takes longest to its goal, among those of `episodes` fresh ones that reach it at all.
+
+    Actions are the policy's mean actions.
+
+    Raises:
+        ConfigError: when the folder holds no run, the algorithm embeds nothing, or no episode reaches its goal from
+            further away than a few steps.
+        CheckpointError: when no checkpoint can be used.
+    """
+    agent = agent_lib.load_agent(run_dir, which)
+    seen = visits(agent, episodes, agent.env.spec.episode_length, seed)
+    at_goal = seen.success & seen.first
+    arrival = np.where(at_goal.any(axis=0), at_goal.argmax(axis=0), -1)
+    longest = int(arrival.argmax())
+    steps = int(arrival[longest]) + 1
+    if steps < 8:
+        raise ConfigError(f"none of {episodes} episodes of {str(run_dir)!r} takes 8 steps or more and reaches its goal")
+    own = agent.embed_state_action(seen.state[:steps, longest], seen.action[:steps, longest])
+    plane, explained = principal_plane(own)
+    return Embeddings(own, plane, explained, seen.distance[:steps, longest])
+
+
+def principal_plane(x: Float[np.ndarray, "T R"]) -> tuple[Float[np.ndarray, "T 2"], Float[np.ndarray, "2"]]:
+    """The first two principal components of rows, and the share of the variance that each explains.
+
+    The sign of each is such that its largest entry is positive.
+    """
+    centred = x - x.mean(axis=0)
+    left, size, _ = np.linalg.svd(centred, full_matrices=False)
+    plane = left[:, :2] * size[:2]
+    plane *= np.sign(plane[np.abs(plane).argmax(axis=0), [0, 1]])
+    return plane, size[:2] ** 2 / np.sum(size**2)
+
+
+def _mean_distance(x: np.ndarray) -> float:
+    """Between all pairs of different rows."""
+    distance = np.linalg.norm(x[:, None] - x[None, :], axis=-1)
+    return float(distance.sum() / (len(x) * (len(x) - 1)))

@@ -1,0 +1,51 @@
+"""How much of a deep network is in use: effective rank of its features and dormant units, block by block."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from deepcrl import agent as agent_lib
+from deepcrl.analysis.visits import visits
+from deepcrl.config import ConfigError
+from deepcrl.nn import blocks
+
+NUM_ENVS = 16
+DORMANT = 0.025
+"""A unit is dormant when its mean absolute activation is at most this part of its layer's mean (Sokar et al., 2023)."""
+
+
+class Units(NamedTuple):
+    """Of one network."""
+
+    rank: Float[np.ndarray, " blocks+1"]
+    """Effective rank of what leaves the stem, and of what leaves each block; at most the width."""
+    dormant: Float[np.ndarray, " blocks"]
+    """Share of the units of each block, all of its layers together, that are dormant."""
+    width: int
+
+
+def units(
+    run_dir: str | Path, *, which: agent_lib.Which | int = "latest", steps: int = 100, seed: int = 0
+) -> dict[str, Units]:
+    """The networks of a run's agent, by name, on the states of fresh episodes.
+
+    Args:
+        steps: env steps that the agent does in each of 16 environments; all of their states are used.
+
+    Raises:
+        ConfigError: when the folder holds no run, the algorithm shows no trunks, or `steps` is below 1.
+        CheckpointError: when no checkpoint can be used.
+    """
+    agent = agent_lib.load_agent(run_dir, which)
+    if agent.trunks is None:
+        raise ConfigError(f"agent.algorithm = {agent.config.agent.algorithm!r} shows no trunks to look into")
+    views = agent.trunks(*map(jnp.asarray, visits(agent, NUM_ENVS, steps, seed).rows()))
+    found = {}
+    for name, view in views.items():
+        rank, dormant = jax.jit(blocks.usage, static_argnums=2)(view.trunk, view.inputs, DORMANT)
+        found[name] = Units(np.asarray(rank), np.asarray(dormant), view.trunk.stack.units.dense.kernel.shape[-1])
+    return found

@@ -1,0 +1,46 @@
+"""The states that an agent goes through in fresh episodes, whole, as evaluations do not keep them."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float
+
+from deepcrl.agent import LoadedAgent
+from deepcrl.config import ConfigError
+
+
+class Visits(NamedTuple):
+    """T steps of N environments: what the agent saw, and what it did there."""
+
+    state: Float[np.ndarray, "T N S"]
+    action: Float[np.ndarray, "T N A"]
+    goal: Float[np.ndarray, "T N G"]
+    achieved: Float[np.ndarray, "T N G"]
+    distance: Float[np.ndarray, "T N"]
+    """Metres to the goal."""
+    success: Bool[np.ndarray, "T N"]
+    first: Bool[np.ndarray, "T N"]
+    """Whether the step belongs to an environment's first episode."""
+
+    def rows(self) -> tuple[Float[np.ndarray, "R S"], Float[np.ndarray, "R A"], Float[np.ndarray, "R G"]]:
+        """States, actions and goals of all steps in all environments, step after step."""
+        state, action, goal = (column.reshape(-1, column.shape[-1]) for column in self[:3])
+        return state, action, goal
+
+
+def visits(agent: LoadedAgent, num_envs: int, steps: int, seed: int, mode: str = "mean") -> Visits:
+    """Let an agent act in its evaluation environment. Raises ConfigError when `steps` is below 1."""
+    if steps < 1:
+        raise ConfigError(f"steps = {steps} must be at least 1")
+    env, where = agent.env, np.array(agent.env.spec.goal_indices)
+    reset, step = (jax.jit(env.reset, static_argnums=1), jax.jit(env.step)) if env.on_device else (env.reset, env.step)
+    now, rows, first = reset(jax.random.key(seed), num_envs), [], np.ones(num_envs, bool)
+    for index in range(steps):
+        action = agent.act(now.state, now.goal, mode=mode, seed=seed * 1_000_003 + index)
+        state = np.array(now.state)  # a copy: engines on the host may write into theirs
+        row = (state, action, now.goal, state[:, where], now.distance, now.success, first)
+        rows.append(tuple(np.array(column) for column in row))
+        now = step(now, action)
+        first = first & ~np.asarray(now.terminated | now.truncated)
+    return Visits(*(np.stack(column) for column in zip(*rows, strict=True)))

@@ -1,0 +1,186 @@
+"""What analyses find in one run: numbers to compare runs by, words, and a picture. One row of FINDINGS for each."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from deepcrl.agent import Which
+from deepcrl.analysis.blocks import block_norms
+from deepcrl.analysis.blocks import text as blocks_text
+from deepcrl.analysis.coverage import coverage
+from deepcrl.analysis.embeddings import embeddings
+from deepcrl.analysis.topology import topologies
+from deepcrl.analysis.units import units
+from deepcrl.config import ConfigError
+from deepcrl.envs.layouts import start_cell
+from deepcrl.program import make_envs
+from deepcrl.report import maps, text
+from deepcrl.report.build import replace_file
+from deepcrl.report.charts import Series, line_chart, scatter_chart
+from deepcrl.report.html import Markup, picture_file
+from deepcrl.train import load_config
+
+SUCCESS_RADIUS = 0.5
+"""Metres; as large as a goal is drawn on a map of values."""
+
+
+class Finding(NamedTuple):
+    """What one analysis found in one run."""
+
+    numbers: dict[str, float]
+    words: str
+    picture: Markup | bytes
+    """SVG, or a PNG file."""
+
+
+class Kind(NamedTuple):
+    """An analysis."""
+
+    about: str
+    find: Callable[[Path, Which | int], Finding]
+
+
+def find(kind: str, run_dir: str | Path, which: Which | int = "latest") -> Finding:
+    """One analysis of one run's checkpoint.
+
+    Raises:
+        ConfigError: when the folder holds no run, or one that this analysis cannot be made of.
+        CheckpointError: when no checkpoint can be used.
+    """
+    return FINDINGS[kind].find(Path(run_dir), which)
+
+
+def write(finding: Finding, folder: Path, name: str) -> Path:
+    """The picture as FOLDER/NAME.svg or .png, and the numbers as NAME.json beside it; returns the picture's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / f"{name}.json", json.dumps(finding.numbers, indent=1) + "\n")
+    if isinstance(finding.picture, Markup):
+        return replace_file(folder / f"{name}.svg", picture_file(finding.picture))
+    path = folder / f"{name}.png"
+    path.write_bytes(finding.picture)
+    return path
+
+
+def _topology(run_dir: Path, which: Which | int) -> Finding:
+    found = topologies(run_dir, which=which)
+    numbers = {
+        name: _mean([getattr(one, name) for one in found]) for name in ("rank_straight", "rank_path", "sides_with_path")
+    }
+    lines = ["goal in metres   rank by straight line   by shortest way   sides with the way"]
+    for one in found:
+        goal = f"({one.map.goal[0]:g}, {one.map.goal[1]:g})"
+        lines.append(f"{goal:16} {one.rank_straight:14.2f} {one.rank_path:20.2f} {one.sides_with_path:18.2f}")
+    scene = make_envs(load_config(run_dir))[1].scene
+    assert scene.layout is not None
+    start = start_cell(scene.layout) * scene.cell_size
+    return Finding(numbers, "\n".join(lines), maps.value_figure(scene, found[-1].map, start, SUCCESS_RADIUS))
+
+
+def _embeddings(run_dir: Path, which: Which | int) -> Finding:
+    found = embeddings(run_dir, which=which)
+    share = found.distance / max(float(found.distance.max()), 1e-9)
+    numbers = {"spread_near_goal": found.spread_near_goal, "explained_by_plane": float(found.explained.sum())}
+    words = (
+        f"{len(found.distance)} steps to a goal {found.distance[0]:.1f} m away; its first two principal components "
+        f"hold {text.percent(float(found.explained.sum()))} of the variance.\n"
+        f"Spread of the last quarter, of the whole way's: {found.spread_near_goal:.2f}"
+    )
+    points = [(float(x), float(y)) for x, y in found.plane]
+    titles = [f"step {k}, {away:.1f} m to the goal" for k, away in enumerate(found.distance)]
+    colours = [maps.colour(1.0 - float(part)) for part in share]
+    label = "Embeddings along an episode, first two principal components; yellow is near the goal"
+    return Finding(numbers, words, scatter_chart(points, colours, label=label, titles=titles))
+
+
+def _blocks(run_dir: Path, which: Which | int) -> Finding:
+    norms = block_norms(run_dir, which=which)
+    numbers = {f"{name}, last over first": float(one.added[-1] / one.added[0]) for name, one in norms.items()}
+    series = [Series(name, list(enumerate(one.added.tolist(), 1))) for name, one in norms.items()]
+    deepest = max(len(one.added) for one in norms.values())
+    chart = line_chart(series, label="What every block adds", x_max=deepest, unit="block", zero=True)
+    return Finding(numbers, blocks_text(norms), chart)
+
+
+def _units(run_dir: Path, which: Which | int) -> Finding:
+    found = units(run_dir, which=which)
+    numbers = {f"{name}, rank at the end": float(one.rank[-1]) for name, one in found.items()}
+    numbers |= {f"{name}, dormant": float(one.dormant.mean()) for name, one in found.items()}
+    lines = []
+    for name, one in found.items():
+        lines += [
+            f"{name}, width {one.width}; effective rank after the stem: {one.rank[0]:.1f}",
+            "block  rank  dormant",
+        ]
+        lines += [f"{k:5} {rank:5.1f} {dead:7.1%}" for k, (rank, dead) in enumerate(zip(one.rank[1:], one.dormant))]
+    series = [Series(name, list(enumerate(one.rank.tolist()))) for name, one in found.items()]
+    deepest = max(len(one.dormant) for one in found.values())
+    chart = line_chart(
+        series, label="Effective rank of what leaves every block", x_max=deepest, unit="block", zero=True
+    )
+    return Finding(numbers, "\n".join(lines), chart)
+
+
+def _coverage(run_dir: Path, which: Which | int) -> Finding:
+    if which != "latest":
+        raise ConfigError(f"which = {which!r}: coverage is of a run's whole replay; only 'latest' has all of it")
+    found = coverage(run_dir)
+    reached = np.isfinite(found.first_visit)
+    free = int((~np.isnan(found.first_visit)).sum())
+    when = {
+        f"env steps to {share:.0%} of the cells": _first(found.env_steps, found.share >= share) for share in (0.5, 1)
+    }
+    numbers = {"share of the cells": float(reached.sum() / free), **when}
+    lines = [f"{reached.sum()} of {free} free cells visited; thousands of env steps before the first visit:"]
+    for row in found.first_visit:
+        lines.append(
+            " ".join("    #" if math.isnan(v) else "never" if math.isinf(v) else f"{v / 1e3:5.0f}" for v in row)
+        )
+    if found.first_step:
+        lines.append(f"The replay has forgotten what came before env step {found.first_step:,}.")
+    points = [(float(x), float(y)) for x, y in zip(found.env_steps, found.share, strict=True)]
+    chart = line_chart(
+        [Series("", points)],
+        label="Share of the free cells visited",
+        x_max=points[-1][0],
+        show=text.percent,
+        zero=True,
+        top=1.0,
+    )
+    return Finding(numbers, "\n".join(lines), chart)
+
+
+def _visit(env_steps: float) -> str:
+    if math.isnan(env_steps):
+        return "    #"
+    return "never" if math.isinf(env_steps) else f"{env_steps / 1e3:5.0f}"
+
+
+def _strip(run_dir: Path, which: Which | int) -> Finding:
+    from deepcrl.render.strip import png, strip  # loads MuJoCo
+
+    image, words = strip(run_dir, which=which)
+    return Finding({}, words, png(image))
+
+
+def _first(values: np.ndarray, when: np.ndarray) -> float:
+    return float(values[np.argmax(when)]) if when.any() else math.inf
+
+
+def _mean(values: list[float]) -> float:
+    """Of those that are numbers."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
+
+
+FINDINGS: dict[str, Kind] = {
+    "topology": Kind("whether the critic's value follows the ways through a maze (Figure 9)", _topology),
+    "embeddings": Kind("embeddings along an episode that reaches its goal (Figure 10)", _embeddings),
+    "blocks": Kind("what every residual block adds, and the size of its gradient (Figure 17)", _blocks),
+    "units": Kind("effective rank and dormant units, block by block", _units),
+    "coverage": Kind("which cells of a maze were visited, and when", _coverage),
+    "strip": Kind("one episode as a row of pictures (Figure 3)", _strip),
+}
