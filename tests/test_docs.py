@@ -135,7 +135,7 @@ def test_commands_parse(page, block, tmp_path, monkeypatch):
         ("deepcrl.report", "report"),
         ("deepcrl.render", "render"),
         ("deepcrl.doctor", "examine"),
-        ("deepcrl.analysis.blocks", "block_norms"),
+        ("deepcrl.report.findings", "find"),
         ("deepcrl.experiments.runs", "jobs"),
         ("deepcrl.experiments.results", "results"),
     ):

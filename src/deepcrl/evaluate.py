@@ -61,7 +61,7 @@ def summarise(episodes: Episodes) -> Metrics:
     }
 
 
-def _by_cell(name: str, values: np.ndarray, cells: np.ndarray | None) -> Metrics:
+def _by_cell(name: str, values: Any, cells: np.ndarray | None) -> Metrics:
     if cells is None:
         return {}
     groups = {(i, j): values[(cells == (i, j)).all(axis=1)] for i, j in np.unique(cells, axis=0).tolist()}

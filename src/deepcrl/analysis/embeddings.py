@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -55,7 +56,7 @@ def embeddings(
     steps = int(arrival[longest]) + 1
     if steps < 8:
         raise ConfigError(f"none of {episodes} episodes of {str(run_dir)!r} takes 8 steps or more and reaches its goal")
-    own = agent.embed_state_action(seen.state[:steps, longest], seen.action[:steps, longest])
+    own = agent.embed_state_action(*map(jnp.asarray, (seen.state[:steps, longest], seen.action[:steps, longest])))
     plane, explained = principal_plane(own)
     return Embeddings(own, plane, explained, seen.distance[:steps, longest])
 

@@ -23,7 +23,7 @@ class Estimate(NamedTuple):
         return f"{self.value:.2f}{interval}"
 
 
-def score(rows: Sequence[dict[str, Any]], metric: str = "eval/time_at_goal") -> float:
+def score(rows: Sequence[Mapping[str, Any]], metric: str = "eval/time_at_goal") -> float:
     """A run's score: the mean of its last five evaluations, the untrained policy's not among them."""
     trained = [row[metric] for row in rows if row["gradient_steps"] > 0]
     return float(np.mean(trained[-LAST:]))
@@ -52,6 +52,19 @@ def probability_of_improvement(ours: Sequence[float], theirs: Sequence[float]) -
     return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
 
 
+def improvement(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
+    """`probability_of_improvement` with its interval, over seeds drawn anew on both sides."""
+    value = probability_of_improvement(ours, theirs)
+    if min(len(ours), len(theirs)) < 2:
+        return Estimate(value, None, None)
+    rng = np.random.default_rng(0)
+    a, b = (rng.choice(np.asarray(scores), size=(RESAMPLES, len(scores))) for scores in (ours, theirs))
+    difference = a[:, :, None] - b[:, None, :]
+    draws = np.mean((difference > 0) + 0.5 * (difference == 0), axis=(1, 2))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))
+
+
 def critical_depth(scores: Mapping[int, Sequence[float]]) -> Estimate:
     """The depth at which the mean score jumps (paper, Figure 5): the one that gains most over the next smaller one.
 
@@ -74,7 +87,9 @@ def critical_depth(scores: Mapping[int, Sequence[float]]) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def reaches(rows: Sequence[dict[str, Any]], level: float, metric: str = "eval/time_at_goal") -> dict[str, Any] | None:
+def reaches(
+    rows: Sequence[Mapping[str, Any]], level: float, metric: str = "eval/time_at_goal"
+) -> Mapping[str, Any] | None:
     """The first evaluation after training began with a score of `level` or more, or None (paper, Tables 2 and 6): its
     "env_steps" and "wall_s" say when that was."""
     return next((row for row in rows if row["gradient_steps"] > 0 and row[metric] >= level), None)

@@ -1,18 +1,23 @@
-"""An experiment's report, as Markdown and as one self-contained HTML page, and the index of all of them."""
+"""An experiment's report, as Markdown with pictures and as one self-contained HTML page, and the index of all."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from deepcrl.analysis.statistics import Estimate
-from deepcrl.experiments import runs
-from deepcrl.experiments.record import Experiment
-from deepcrl.experiments.results import Result, depth_words, state_words
-from deepcrl.report.build import replace_file
-from deepcrl.report.charts import Series, line_chart
-from deepcrl.report.html import Markup, page, section, table, tag
+import numpy as np
 
-MISSING = "–"
+from deepcrl.analysis.statistics import Estimate
+from deepcrl.checkpoint import CheckpointError
+from deepcrl.config import ConfigError
+from deepcrl.experiments import document, runs
+from deepcrl.experiments.document import Code, Document, Heading, Part, Picture, Table, Words
+from deepcrl.experiments.record import Experiment
+from deepcrl.experiments.results import Result, claim_words, depth_words, goal_table, level_table, state_words
+from deepcrl.report.build import replace_file
+from deepcrl.report.charts import Series, interval_chart, line_chart
+from deepcrl.report.findings import FINDINGS, kept
+from deepcrl.report.text import MISSING, number
 
 
 def command(experiment: Experiment, scale: str) -> str:
@@ -20,14 +25,71 @@ def command(experiment: Experiment, scale: str) -> str:
 
 
 def write(experiment: Experiment, scale: str, found: Sequence[Result], folder: Path, out: Path) -> tuple[Path, Path]:
-    """Write NAME-SCALE.md and NAME-SCALE.html into `folder`; returns their paths."""
+    """Write NAME-SCALE.md, its pictures and NAME-SCALE.html into `folder`; returns the paths of the two pages."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{experiment.name}-{scale}"
-    facts = circumstances(found, out)
+    content = compose(experiment, scale, found, out)
+    text, pictures = document.markdown(content, stem)
+    for old in (*folder.glob(f"{stem}-*.svg"), *folder.glob(f"{stem}-*.png")):
+        if old.name not in pictures:
+            old.unlink()
+    for name, picture in pictures.items():
+        if isinstance(picture, bytes):
+            (folder / name).write_bytes(picture)
+        else:
+            replace_file(folder / name, picture)
     return (
-        replace_file(folder / f"{stem}.md", markdown(experiment, scale, found, facts)),
-        replace_file(folder / f"{stem}.html", html(experiment, scale, found, facts)),
+        replace_file(folder / f"{stem}.md", text),
+        replace_file(folder / f"{stem}.html", document.html(content, f"deepcrl, {experiment.source}")),
     )
+
+
+def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Path) -> Document:
+    """The page."""
+    columns, lines = table_of(found)
+    parts: list[Part] = [
+        Words(f"The paper: {experiment.finding}"),
+        Words(f"Scale {scale}, seeds {seeds_words(found)}; {state_words(found)}."),
+        Code(command(experiment, scale)),
+    ]
+    if claims := claim_words(experiment, found):
+        parts += [Heading("Agreement with the paper"), *map(Words, claims)]
+    parts += [
+        Heading("Scores"),
+        Words(f"{experiment.metric}: {_metric_words(experiment)}"),
+        Table("Scores by cell", columns, lines, 4),
+        *map(Words, depth_words(experiment, found)),
+        *_scores_pictures(experiment, found),
+    ]
+    if levels := experiment.scales[scale].levels:
+        parts += [
+            Heading("When scores were first reached"),
+            Words(
+                "Env steps and wall time of the first evaluation at or above a score: median over the seeds that came "
+                "so far, and in brackets how many did. Wall times are of runs beside others, on one core each."
+            ),
+            Table("First evaluations at or above a score", *level_table(levels, found), len(levels)),
+        ]
+    if goals := goal_table(found):
+        parts += [
+            Heading("By goal"),
+            Words(
+                "Goals by the maze's cell, row and column: share of the last five evaluations' episodes that reach it; "
+                "in brackets the seeds that came to reach it in half of them, and after how many env steps (median)."
+            ),
+            Table("Episodes that reach the goal, by its cell", *goals, len(goals[0]) - len(found[0].cell.labels)),
+        ]
+    if curves := list(_curves(experiment, found)):
+        parts += [Heading("Learning"), Words(f"Mean over seeds, by {experiment.x}."), *curves]
+    for kind in experiment.analyses:
+        parts += _analysis(kind, found, out)
+    if experiment.note:
+        parts += [Heading("Notes"), Words(experiment.note)]
+    facts = circumstances(found, out)
+    if facts:
+        made = "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items())
+        parts += [Heading("Made with"), Words(made)]
+    return Document(f"{experiment.source}: {experiment.name}", experiment.question, parts)
 
 
 def table_of(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
@@ -37,14 +99,14 @@ def table_of(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     lines = []
     for result in found:
         done = sum(state == "done" for state in result.states.values())
-        number = result.published
+        known = result.published
         lines.append(
             [
                 *result.cell.labels.values(),
                 f"{done} of {len(result.states)}",
                 _shown(result.mean),
                 _shown(result.interquartile),
-                MISSING if number is None else f"{number.value:g}" + (f" ± {number.error:g}" if number.error else ""),
+                MISSING if known is None else f"{known.value:g}" + (f" ± {known.error:g}" if known.error else ""),
             ]
         )
     return columns, lines
@@ -74,38 +136,6 @@ def seeds_words(found: Sequence[Result]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def markdown(experiment: Experiment, scale: str, found: Sequence[Result], facts: dict[str, str]) -> str:
-    """The page for docs/results."""
-    columns, lines = table_of(found)
-    text = [
-        f"# {experiment.source}: {experiment.name}",
-        "",
-        f"**{experiment.question}**",
-        "",
-        f"The paper: {experiment.finding}",
-        "",
-        f"Scale `{scale}`, seeds {seeds_words(found)}; {state_words(found)}.",
-        "",
-        "```bash",
-        command(experiment, scale),
-        "```",
-        "",
-        f"`{experiment.metric}`: {_metric_words(experiment)}",
-        "",
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * len(columns),
-        *("| " + " | ".join(line) + " |" for line in lines),
-        "",
-        *(f"- {words}" for words in depth_words(experiment, found)),
-        "",
-    ]
-    if experiment.note:
-        text += [experiment.note, ""]
-    if facts:
-        text += ["; ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items()), ""]
-    return "\n".join(text)
-
-
 def _metric_words(experiment: Experiment) -> str:
     if experiment.metric == "wall_s":
         return "seconds of the whole run; mean over seeds with 95% bootstrap intervals."
@@ -114,63 +144,82 @@ def _metric_words(experiment: Experiment) -> str:
     )
 
 
-def html(experiment: Experiment, scale: str, found: Sequence[Result], facts: dict[str, str]) -> Markup:
-    """The page that opens without a network."""
-    columns, lines = table_of(found)
-    numeric = range(len(columns) - 4, len(columns))
-    header = tag(
-        "header",
-        tag("p", f"deepcrl, {experiment.source}", class_="kind"),
-        tag("h1", experiment.name),
-        tag("p", experiment.question, class_="lead"),
-    )
-    scores = table(columns, lines, caption="Scores by cell", numeric=numeric, class_="wide")
-    made = "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items())
-    return page(
-        f"{experiment.source}: {experiment.name} – deepcrl",
-        header,
-        tag(
-            "main",
-            section("The paper's answer", experiment.finding, tag("p", experiment.note) if experiment.note else ""),
-            section(
-                "Scores",
-                f"{experiment.metric}: {_metric_words(experiment)}",
-                scores,
-                *(tag("p", words) for words in depth_words(experiment, found)),
-            ),
-            _curves(experiment, found),
-            section(
-                "Made with",
-                f"Scale {scale}, seeds {seeds_words(found)}; {state_words(found)}. {made}",
-                tag("pre", command(experiment, scale)),
-            ),
-        ),
-    )
+def _x(experiment: Experiment, found: Sequence[Result]) -> str:
+    """The axis of the abscissa; the smallest scale may do without the experiment's."""
+    axes = list(found[0].cell.labels)
+    return experiment.x if experiment.x in axes else axes[-1]
 
 
-def _curves(experiment: Experiment, found: Sequence[Result]) -> Markup:
+def _scores_pictures(experiment: Experiment, found: Sequence[Result]) -> Iterator[Picture]:
+    """The score along the x axis: a picture for every task, a colour for every combination of the other labels."""
+    x = _x(experiment, found)
+    panels: dict[str, dict[str, dict[str, tuple[float, float, float]]]] = {}
+    for result in found:
+        if result.mean is None:
+            continue
+        labels, mean = dict(result.cell.labels), result.mean
+        place = labels.pop(x)
+        task = labels.pop("task", "")
+        low, high = (mean.value if end is None else end for end in (mean.low, mean.high))
+        series = panels.setdefault(task, {}).setdefault(", ".join(labels.values()), {})
+        series[place] = (mean.value, low, high)
+    for task, series in panels.items():
+        if max(map(len, series.values())) > 1:
+            label = f"{experiment.metric} by {x}{f', {task}' if task else ''}"
+            yield Picture(label, interval_chart(list(series.items()), label=label))
+
+
+def _curves(experiment: Experiment, found: Sequence[Result]) -> Iterator[Picture]:
     """The metric over env steps, mean over seeds: a panel for every combination of labels but those of the x axis."""
     if experiment.metric == "wall_s":
-        return Markup("")
+        return
     panels: dict[str, list[Series]] = {}
-    end = 1.0
-    axes = list(found[0].cell.labels)
-    x = experiment.x if experiment.x in axes else axes[-1]  # the smallest scale may do without it
+    end, x = 1.0, _x(experiment, found)
     for result in found:
         if not result.rows:
             continue
         rest = ", ".join(f"{key} {label}" for key, label in result.cell.labels.items() if key != x)
-        steps = [row["env_steps"] for row in next(iter(result.rows.values()))]
-        values = zip(*([row[experiment.metric] for row in some] for some in result.rows.values()), strict=True)
-        points = [(step, sum(several) / len(several)) for step, several in zip(steps, values, strict=True)]
+        every = list(result.rows.values())
+        env_steps = [row["env_steps"] for row in every[0]]
+        values = zip(*([row[result.metric] for row in some] for some in every), strict=True)
+        points = [(step, float(np.mean(several))) for step, several in zip(env_steps, values, strict=True)]
         panels.setdefault(rest, []).append(Series(result.cell.labels[x], points))
-        end = max(end, float(steps[-1]))
-    figures = [
-        tag("figure", tag("h3", name or experiment.name), line_chart(series, label=name, x_max=end), class_="panel")
-        for name, series in panels.items()
-    ]
-    about = f"Mean over seeds, by {x}."
-    return section("Learning", about, tag("div", *figures, class_="charts")) if figures else Markup("")
+        end = max(end, float(env_steps[-1]))
+    for name, series in panels.items():
+        shown = name or experiment.name
+        yield Picture(shown, line_chart(series, label=shown, x_max=end, zero=True))
+
+
+def _analysis(kind: str, found: Sequence[Result], out: Path) -> Iterator[Part]:
+    """A table of every cell's numbers, mean over its runs, and a picture of each cell's first run."""
+    rows, pictures, problems = [], [], {}
+    by_cell: list[tuple[Result, list[dict[str, float]]]] = []
+    for result in found:
+        numbers = []
+        for seed, folder in runs.folders(result.cell, out).items():
+            if result.states[seed] != "done":
+                continue
+            try:
+                one = kept(kind, folder)
+            except (ConfigError, CheckpointError) as error:
+                problems[str(error).replace(str(folder), folder.name)] = None
+                continue
+            if not numbers:
+                pictures.append(Picture(f"{result.cell.name()}, seed {seed}", one.picture))
+            numbers.append(one.numbers)
+        by_cell.append((result, numbers))
+    yield Heading(f"{kind.capitalize()}: {FINDINGS[kind].about}")
+    columns = list(dict.fromkeys(name for _, several in by_cell for one in several for name in one))
+    for result, several in by_cell:
+        values = [[one[name] for one in several if name in one and math.isfinite(one[name])] for name in columns]
+        shown = [number(float(np.mean(own))) if own else MISSING for own in values]
+        rows.append([*result.cell.labels.values(), str(len(several)), *shown])
+    if columns:
+        names = list(found[0].cell.labels)
+        yield Table(f"{kind} by cell", [*names, "runs", *columns], rows, len(columns) + 1)
+    for problem in problems:
+        yield Words(f"Not for all: {problem}.")
+    yield from pictures
 
 
 def index(experiments: Sequence[Experiment]) -> str:

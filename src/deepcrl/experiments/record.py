@@ -29,6 +29,18 @@ def along(name: str, path: str, *values: Any) -> Axis:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What the paper's answer says of two labels of one axis: runs of the one score higher than those of the other.
+    It is looked at in every scale that has both."""
+
+    axis: str
+    better: str
+    worse: str
+    where: Mapping[str, str] = field(default_factory=dict)
+    """Other labels for which it is said; whatever they are, if none."""
+
+
+@dataclass(frozen=True)
 class Scale:
     """The runs of an experiment at one size."""
 
@@ -38,6 +50,8 @@ class Scale:
     """Changes of every run; "env.name" and "agent.algorithm" choose the preset that they are changes of."""
     leave_out: Callable[[Mapping[str, str]], bool] | None = None
     """Combinations of labels that are not run."""
+    levels: tuple[float, ...] = ()
+    """Scores of which the page says when they were first reached."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,11 @@ class Experiment:
     x: str
     """The axis that is drawn along the abscissa."""
     metric: str = "eval/time_at_goal"
+    claims: tuple[Claim, ...] = ()
+    """The paper's answer as comparisons of labels."""
     published: tuple[Published, ...] = ()
+    analyses: tuple[str, ...] = ()
+    """Kinds of findings in each run, of `report.findings`."""
     note: str = ""
     """What is uncertain about the paper's runs or numbers, and how ours differ."""
 

@@ -1,22 +1,32 @@
 """What an experiment's runs have shown so far: scores by cell, beside the paper's numbers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from deepcrl.algorithms import learners
 from deepcrl.analysis.statistics import (
     Estimate,
     critical_depth,
     estimate,
+    improvement,
     interquartile_mean,
     probability_of_improvement,
+    reaches,
     score,
 )
 from deepcrl.experiments import runs
 from deepcrl.experiments.record import Cell, Experiment, Published, cells
 from deepcrl.logging import rows
+from deepcrl.report.text import MISSING, duration, steps
+
+CELL = "eval/success_any/"
+"""Beginning of metrics by the cell of the goal."""
+MOST_GOALS = 12
+"""Columns of a table of goals."""
 
 
 class Result(NamedTuple):
@@ -32,17 +42,37 @@ class Result(NamedTuple):
     interquartile: Estimate | None
     published: Published | None
     """The paper's number for these labels, whatever the scale."""
+    metric: str
+    """The experiment's, or that of one of its learners."""
 
 
 def results(experiment: Experiment, scale: str, out: Path) -> list[Result]:
-    """One for each cell, in the grid's order. Raises ConfigError as `cells` does."""
-    return [_result(experiment, cell, out) for cell in cells(experiment, scale)]
+    """One for each cell, in the grid's order; for a collector with learners one for each network, with a label
+    "network". Raises ConfigError as `cells` does."""
+    return [
+        _result(experiment, replace(cell, labels=labels), metric, out)
+        for cell in cells(experiment, scale)
+        for labels, metric in _networks(experiment, cell)
+    ]
 
 
-def _result(experiment: Experiment, cell: Cell, out: Path) -> Result:
+def _networks(experiment: Experiment, cell: Cell) -> list[tuple[dict[str, str], str]]:
+    labels, metric = dict(cell.labels), experiment.metric
+    if not cell.config.learners:
+        return [(labels, metric)]
+    others = {
+        " ".join(word.rpartition(".")[2] for word in words.split()): metric.replace(
+            "eval/", f"eval/{learners.name(index)}"
+        )
+        for index, words in enumerate(cell.config.learners, 1)
+    }
+    return [(labels | {"network": label}, own) for label, own in {"the collector": metric, **others}.items()]
+
+
+def _result(experiment: Experiment, cell: Cell, metric: str, out: Path) -> Result:
     states = runs.states(cell, out)
     found = {seed: rows.read(folder) for seed, folder in runs.folders(cell, out).items() if states[seed] == "done"}
-    scores = {seed: value_of(experiment.metric, some) for seed, some in found.items()}
+    scores = {seed: value_of(metric, some) for seed, some in found.items()}
     values = list(scores.values())
     return Result(
         cell,
@@ -52,23 +82,98 @@ def _result(experiment: Experiment, cell: Cell, out: Path) -> Result:
         estimate(values, np.mean) if values else None,
         estimate(values, interquartile_mean) if values else None,
         next((number for number in experiment.published if number.at == cell.labels), None),
+        metric,
     )
 
 
 def value_of(metric: str, some: Sequence[Mapping[str, Any]]) -> float:
     """A run's value: what a clock says at its end, or the mean of its last five evaluations (paper, Table 1)."""
-    return float(some[-1][metric]) if metric == "wall_s" else score([dict(row) for row in some], metric)
+    return float(some[-1][metric]) if metric == "wall_s" else score(some, metric)
 
 
 def state_words(found: Sequence[Result]) -> str:
     """ "not run", "done", or how many runs of how many are."""
-    states = [state for result in found for state in result.states.values()]
+    runs = {result.cell.runs()[seed]: state for result in found for seed, state in result.states.items()}
+    states = list(runs.values())
     done, begun = states.count("done"), states.count("partly")
     if done == len(states):
         return "done"
     if not done and not begun:
         return "not run"
     return f"{done} of {len(states)} runs done" + (f", {begun} interrupted" if begun else "")
+
+
+def claim_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
+    """For each of the paper's claims, and each combination of the other labels, whether ours agree."""
+    words = []
+    sign = -1.0 if experiment.metric == "wall_s" else 1.0
+    for claim in experiment.claims:
+        groups: dict[str, dict[str, Result]] = {}
+        for result in found:
+            rest = {axis: label for axis, label in result.cell.labels.items() if axis != claim.axis}
+            if result.scores and claim.where.items() <= rest.items():
+                groups.setdefault(", ".join(rest.values()), {})[result.cell.labels[claim.axis]] = result
+        for rest, by_label in groups.items():
+            if claim.better not in by_label or claim.worse not in by_label:
+                continue
+            ours, theirs = ([sign * v for v in by_label[k].scores.values()] for k in (claim.better, claim.worse))
+            where = f", {rest}" if rest else ""
+            said = f"{claim.axis} {claim.better} above {claim.axis} {claim.worse}{where}"
+            words.append(f"{said}: {_verdict(improvement(ours, theirs))}")
+    return words
+
+
+def _verdict(chance: Estimate) -> str:
+    if chance.low is None or chance.high is None:
+        return f"one seed cannot tell (it is {'so' if chance.value > 0.5 else 'not so'} there)."
+    verdict = "agrees" if chance.low > 0.5 else "goes against it" if chance.high < 0.5 else "cannot be told"
+    return f"{verdict}; a run of the first is above one of the second with probability {chance}."
+
+
+def goal_table(found: Sequence[Result]) -> tuple[list[str], list[list[str]]] | None:
+    """By cell of the maze in which the goal lies: the share of episodes that reach it, mean over seeds of the last five
+    evaluations, and how many seeds came to reach it in half of the episodes, and after how many env steps (median).
+
+    None where goals lie in no cells, or in too many for a table.
+    """
+    keys = {key for result in found for some in result.rows.values() for row in some for key in row}
+    goals = {key.removeprefix(CELL) for key in keys if key.startswith(CELL)}
+    if not 0 < len(goals) <= MOST_GOALS:
+        return None
+    ordered = sorted(goals, key=lambda goal: [int(number) for number in goal.split(",")])
+    columns = [*found[0].cell.labels, *(f"({goal})" for goal in ordered)]
+    lines = [[*result.cell.labels.values(), *(_goal_words(result, goal) for goal in ordered)] for result in found]
+    return columns, lines
+
+
+def level_table(levels: Sequence[float], found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """When scores were first reached: env steps and wall time, medians over the seeds that reached them, and how many
+    did."""
+    columns = [*found[0].cell.labels, *(f"{level:g}" for level in levels)]
+    return columns, [
+        [*result.cell.labels.values(), *(_level_words(result, level) for level in levels)] for result in found
+    ]
+
+
+def _level_words(result: Result, level: float) -> str:
+    when = [reaches(some, level, result.metric) for some in result.rows.values()]
+    when = [row for row in when if row]
+    if not result.rows or not when:
+        return MISSING
+    after, wall = (float(np.median([row[name] for row in when])) for name in ("env_steps", "wall_s"))
+    return f"{steps(after)}, {duration(wall)} ({len(when)} of {len(result.rows)})"
+
+
+def _goal_words(result: Result, goal: str) -> str:
+    name = f"{result.metric.replace('time_at_goal', 'success_any')}/{goal}"
+    seeds = [[row for row in some if name in row] for some in result.rows.values()]
+    seeds = [some for some in seeds if some]
+    if not seeds:
+        return MISSING
+    share = np.mean([score(some, name) for some in seeds])
+    when = [row["env_steps"] for row in (reaches(some, 0.5, name) for some in seeds) if row]
+    after = f" after {steps(float(np.median(when)))}" if when else ""
+    return f"{share:.0%} ({len(when)} of {len(seeds)}{after})"
 
 
 def depth_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:

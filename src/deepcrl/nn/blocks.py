@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -154,10 +155,10 @@ def rms(x: Float[Array, "*rows W"]) -> Float[Array, ""]:
     return jnp.mean(jnp.sqrt(jnp.mean(jnp.square(x), axis=-1)))
 
 
-def _scan(trunk: Trunk, x: Array, measure: Callable[..., Array]) -> tuple[Array, Array]:
+def _scan(trunk: Trunk, x: Array, measure: Callable[..., Any]) -> tuple[Array, Any]:
     """What leaves the last block, and `measure` of every block's input and parameters."""
 
-    def body(h: Array, block) -> tuple[Array, Array]:
+    def body(h: Array, block) -> tuple[Array, Any]:
         return trunk.stack.block(h, block), measure(h, block)
 
     return jax.lax.scan(body, trunk.stem(x), trunk.stack.blocks)

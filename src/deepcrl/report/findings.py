@@ -24,6 +24,8 @@ from deepcrl.report.charts import Series, line_chart, scatter_chart
 from deepcrl.report.html import Markup, picture_file
 from deepcrl.train import load_config
 
+FOLDER = "analysis"
+"""In a run folder."""
 SUCCESS_RADIUS = 0.5
 """Metres; as large as a goal is drawn on a map of values."""
 
@@ -32,6 +34,7 @@ class Finding(NamedTuple):
     """What one analysis found in one run."""
 
     numbers: dict[str, float]
+    """Finite ones only."""
     words: str
     picture: Markup | bytes
     """SVG, or a PNG file."""
@@ -51,17 +54,32 @@ def find(kind: str, run_dir: str | Path, which: Which | int = "latest") -> Findi
         ConfigError: when the folder holds no run, or one that this analysis cannot be made of.
         CheckpointError: when no checkpoint can be used.
     """
-    return FINDINGS[kind].find(Path(run_dir), which)
+    found = FINDINGS[kind].find(Path(run_dir), which)
+    return found._replace(numbers={name: value for name, value in found.numbers.items() if math.isfinite(value)})
+
+
+def kept(kind: str, run_dir: Path) -> Finding:
+    """One analysis of a finished run, made once: what was written into its folder `analysis` is read again. Raises as
+    `find` does."""
+    folder = run_dir / FOLDER
+    try:
+        data = json.loads((folder / f"{kind}.json").read_text())
+        picture = Markup(data["svg"]) if data["svg"] else (folder / f"{kind}.png").read_bytes()
+        return Finding(data["numbers"], data["words"], picture)
+    except (OSError, ValueError, KeyError):
+        found = find(kind, run_dir)
+        write(found, folder, kind)
+        return kept(kind, run_dir)
 
 
 def write(finding: Finding, folder: Path, name: str) -> Path:
-    """The picture as FOLDER/NAME.svg or .png, and the numbers as NAME.json beside it; returns the picture's path."""
+    """The picture as FOLDER/NAME.svg or .png, and the rest as NAME.json beside it; returns the picture's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / f"{name}.json", json.dumps(finding.numbers, indent=1) + "\n")
-    if isinstance(finding.picture, Markup):
-        return replace_file(folder / f"{name}.svg", picture_file(finding.picture))
-    path = folder / f"{name}.png"
-    path.write_bytes(finding.picture)
+    svg = finding.picture if isinstance(finding.picture, Markup) else None
+    path = folder / f"{name}.{'svg' if svg else 'png'}"
+    path.write_bytes(finding.picture if isinstance(finding.picture, bytes) else picture_file(finding.picture).encode())
+    data = {"numbers": finding.numbers, "words": finding.words, "svg": svg}
+    replace_file(folder / f"{name}.json", json.dumps(data, indent=1) + "\n")
     return path
 
 

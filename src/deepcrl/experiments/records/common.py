@@ -57,6 +57,9 @@ SMOKE: Changes = {
 LAPTOP: Changes = {"checkpoint.keep": 1}
 """Besides an environment's preset: point mazes have width 64, batches of 256 and one update per 40 env steps there."""
 
+LEVELS = (10.0, 25.0, 50.0, 75.0)
+"""Of 200 env steps at the goal in a point maze."""
+
 
 def row(values: tuple[float, ...], axis: str, labels: tuple[object, ...], **at: str) -> tuple[Published, ...]:
     """Numbers of the paper along one axis."""

@@ -1,8 +1,8 @@
 """What deep networks do differently: the paper's Figures 3, 8 to 11 and 17."""
 
-from deepcrl.experiments.record import Axis, Experiment, Scale, along
+from deepcrl.experiments.record import Axis, Claim, Experiment, Scale, along
 from deepcrl.experiments.records.common import HUNDRED_MILLION, LAPTOP, SMOKE, THREE, mazes, tasks
-from deepcrl.experiments.records.scaling import DEPTHS, THREE_SEEDS
+from deepcrl.experiments.records.scaling import FIVE, HARD_MAZES, THREE_SEEDS
 
 BEHAVIOURS = Experiment(
     name="behaviours",
@@ -28,9 +28,10 @@ BEHAVIOURS = Experiment(
             (0,),
             leave_out=lambda labels: (labels["task"] == "humanoid") != (labels["depth"] in ("4", "16")),
         ),
-        "laptop": Scale((mazes("point_u_maze"), along("depth", "network.depth", 4, 16)), (0,), LAPTOP),
+        "laptop": Scale((mazes("point_big_maze"), along("depth", "network.depth", 4, 8, 16, 32)), (0,), LAPTOP),
         "smoke": Scale((along("depth", "network.depth", 4),), (0,), SMOKE),
     },
+    analyses=("strip",),
     x="depth",
 )
 
@@ -76,6 +77,10 @@ COLLECTOR = Experiment(
         ),
         "smoke": Scale((Axis("collector", {"4": {"learners": ["network.depth=8", "network.depth=4"]}}),), (0,), SMOKE),
     },
+    claims=(
+        Claim("network", "depth=16", "depth=4", {"collector": "16"}),
+        Claim("network", "depth=32", "depth=4", {"collector": "32"}),
+    ),
     x="collector",
     note="The figure has curves without numbers. Only the collector acts; all three are trained on the same batches.",
 )
@@ -87,9 +92,10 @@ Q_MAPS = Experiment(
     finding="At depth 4 values follow the straight line to the goal; at depth 64 they follow the way round the wall.",
     scales={
         "paper": Scale((tasks("ant_u4_maze"), along("depth", "network.depth", 4, 64)), (0,)),
-        "laptop": Scale((mazes("point_u4_maze"), along("depth", "network.depth", 4, 32)), (0,), LAPTOP),
+        "laptop": Scale((mazes(*HARD_MAZES), along("depth", "network.depth", 4, 8, 16, 32)), FIVE, LAPTOP),
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
     },
+    analyses=("topology",),
     x="depth",
 )
 
@@ -100,9 +106,10 @@ EMBEDDINGS = Experiment(
     finding="Deep networks spread the states near the goal; shallow ones crowd them.",
     scales={
         "paper": Scale((tasks("humanoid"), along("depth", "network.depth", 4, 64)), (0,)),
-        "laptop": Scale((mazes("point_u_maze"), along("depth", "network.depth", 4, 16)), (0,), LAPTOP),
+        "laptop": Scale((mazes(*HARD_MAZES), along("depth", "network.depth", 4, 8, 16, 32)), FIVE, LAPTOP),
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
     },
+    analyses=("embeddings",),
     x="depth",
 )
 
@@ -146,6 +153,7 @@ STITCHING = Experiment(
         ),
         "smoke": Scale((along("depth", "network.depth", 4),), (0,), {**SMOKE, "env.name": "point_u_maze_gen_1f2f3f"}),
     },
+    claims=(Claim("depth", "16", "4"), Claim("depth", "32", "4"), Claim("depth", "64", "16")),
     x="depth",
     note="The figure gives no numbers.",
 )
@@ -157,9 +165,10 @@ RESIDUAL_NORMS = Experiment(
     finding="In the critic's encoders later blocks add less; in the actor that is less so.",
     scales={
         "paper": Scale((tasks("humanoid"), along("depth", "network.depth", 32, 64, 128, 256)), (0,)),
-        "laptop": Scale((mazes("point_u_maze"), along("depth", "network.depth", *DEPTHS[1:4])), (0,), LAPTOP),
+        "laptop": Scale((mazes("point_big_maze"), along("depth", "network.depth", 8, 16, 32)), (0,), LAPTOP),
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
     },
+    analyses=("blocks",),
     x="depth",
     note="Root mean square over features of what a block adds, averaged over states.",
 )

@@ -1,7 +1,7 @@
 """Other algorithms, other architectures: Figures 12 (appendix), 13, 15, 16 and 20, Tables 2, 5 and 6 of the paper."""
 
-from deepcrl.experiments.record import Axis, Experiment, Published, Scale, along
-from deepcrl.experiments.records.common import ALL, HUNDRED_MILLION, LAPTOP, SMOKE, THREE, mazes, row, tasks
+from deepcrl.experiments.record import Axis, Claim, Experiment, Published, Scale, along
+from deepcrl.experiments.records.common import ALL, HUNDRED_MILLION, LAPTOP, LEVELS, SMOKE, THREE, mazes, row, tasks
 from deepcrl.experiments.records.scaling import DEPTHS, FIVE, HARD_MAZES, THREE_SEEDS
 
 METHODS = ("crl", "sac", "sac_her", "td3_her", "gcsl", "gcbc")
@@ -40,9 +40,10 @@ BASELINES = Experiment(
     finding="It is best on 8 of 10 tasks; SAC is better early on in the two humanoid mazes.",
     scales={
         "paper": Scale((tasks(*ALL), METHOD), FIVE),
-        "laptop": Scale((mazes(*HARD_MAZES), SMALL_METHODS), THREE_SEEDS, LAPTOP),
+        "laptop": Scale((mazes(*HARD_MAZES), SMALL_METHODS), THREE_SEEDS, LAPTOP, levels=LEVELS),
         "smoke": Scale((along("method", "agent.algorithm", "crl", "sac_her"),), (0,), SMOKE),
     },
+    claims=tuple(Claim("method", "crl, deep", name) for name in METHODS),
     x="method",
     note="The figure has curves without numbers. The baselines have depth 4.",
 )
@@ -110,6 +111,10 @@ BASELINE_DEPTH = Experiment(
             (along("algorithm", "agent.algorithm", "gcbc", "sac_her"), along("depth", "network.depth", 4)), (0,), SMOKE
         ),
     },
+    claims=(
+        *(Claim("depth", deep, "4", {"algorithm": "crl"}) for deep in ("32", "64")),
+        *(Claim("depth", "4", deep, {"algorithm": "sac_her"}) for deep in ("32", "64")),
+    ),
     x="depth",
     published=tuple(
         number
@@ -144,6 +149,7 @@ QUASIMETRIC = Experiment(
         ),
         "smoke": Scale((along("algorithm", "agent.algorithm", "cmd1"),), (0,), SMOKE),
     },
+    claims=(Claim("depth", "16", "4"),),
     x="depth",
     note="The figure has curves without numbers.",
 )
@@ -168,6 +174,10 @@ LAYERNORM = Experiment(
         ),
         "smoke": Scale((LAYERS,), (0,), SMOKE),
     },
+    claims=(
+        Claim("layers", "LayerNorm, swish", "no LayerNorm"),
+        Claim("layers", "LayerNorm, swish", "ReLU"),
+    ),
     x="depth",
     note="The figure does not name its task; the humanoid is a guess. It gives no numbers.",
 )
@@ -196,6 +206,7 @@ HYPERSPHERICAL = Experiment(
             ),
             THREE_SEEDS,
             LAPTOP,
+            levels=LEVELS,
         ),
         "smoke": Scale((along("norm", "network.norm", "hyper", "both"),), (0,), SMOKE),
     },
@@ -251,6 +262,7 @@ PHYSICS = Experiment(
         ),
         "smoke": Scale((Axis("physics", {"mujoco": {"env.name": "ant", "env.engine": "mujoco"}}),), (0,), SMOKE),
     },
+    claims=(Claim("depth", "8", "4"), Claim("depth", "64", "4")),
     x="depth",
     note="The paper's versions of Brax and MuJoCo cannot be installed side by side with today's; engines and the "
     "humanoid's two time steps stand for them.",

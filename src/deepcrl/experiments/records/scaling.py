@@ -1,7 +1,7 @@
 """Depth, width, batch and time: the paper's Figures 1, 4 to 7, 12 and its Tables 1 and 3 to 6."""
 
-from deepcrl.experiments.record import Axis, Experiment, Published, Scale, along
-from deepcrl.experiments.records.common import ALL, HUNDRED_MILLION, LAPTOP, SMOKE, THREE, mazes, row, tasks
+from deepcrl.experiments.record import Axis, Claim, Experiment, Published, Scale, along
+from deepcrl.experiments.records.common import ALL, HUNDRED_MILLION, LAPTOP, LEVELS, SMOKE, THREE, mazes, row, tasks
 
 DEPTHS = (4, 8, 16, 32, 64)
 FIVE = (0, 1, 2, 3, 4)
@@ -30,9 +30,18 @@ DEPTH = Experiment(
     "times or more with the humanoid, often with a jump at some depth.",
     scales={
         "paper": Scale((tasks(*ALL), along("depth", "network.depth", *DEPTHS)), FIVE),
-        "laptop": Scale((mazes(*HARD_MAZES), along("depth", "network.depth", 4, 8, 16, 32)), FIVE, LAPTOP),
+        "laptop": Scale(
+            (mazes(*HARD_MAZES), along("depth", "network.depth", 4, 8, 16, 32)), FIVE, LAPTOP, levels=LEVELS
+        ),
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0, 1), SMOKE),
     },
+    claims=(
+        Claim("depth", "8", "4"),
+        Claim("depth", "16", "8"),
+        Claim("depth", "32", "4"),
+        Claim("depth", "64", "4"),
+    ),
+    analyses=("coverage", "units"),
     x="depth",
     published=tuple(
         Published({"task": task, "depth": depth}, value, error)
@@ -75,6 +84,7 @@ WIDTH = Experiment(
             (Axis("shape", {f"4 x {w}": {"network.depth": 4, "network.width": w} for w in (8, 16)}),), (0,), SMOKE
         ),
     },
+    claims=(Claim("shape", "8 x 64", "4 x 256"), Claim("shape", "8 x 256", "4 x 2048")),
     x="shape",
     published=tuple(
         number
@@ -110,6 +120,7 @@ RESIDUAL = Experiment(
         ),
         "smoke": Scale((along("backbone", "network.backbone", "residual", "plain"),), (0,), SMOKE),
     },
+    claims=tuple(Claim("backbone", "residual", "plain", {"depth": depth}) for depth in ("16", "32", "64")),
     x="depth",
     note="The figure does not name its task; the humanoid is a guess. It gives no numbers.",
 )
@@ -168,6 +179,11 @@ ACTOR_CRITIC = Experiment(
             SMOKE,
         ),
     },
+    claims=tuple(
+        Claim(axis, deep, "4", {other: deep})
+        for deep in ("16", "64")
+        for axis, other in (("critic depth", "actor depth"), ("actor depth", "critic depth"))
+    ),
     x="actor depth",
     published=tuple(
         number
@@ -203,6 +219,7 @@ BATCH = Experiment(
         ),
         "smoke": Scale((along("batch", "train.batch_size", 16, 32),), (0,), SMOKE),
     },
+    claims=(Claim("batch", "512", "64", {"depth": "16"}), Claim("batch", "2048", "128", {"depth": "64"})),
     x="batch",
     note="The figure has curves without numbers. The paper's code silently does fewer updates at batch 1024 (499 of "
     "800) and 2048 (249); here every batch size has all of them.",
@@ -252,6 +269,7 @@ LIMITS = Experiment(
         ),
         "smoke": Scale((along("depth", "network.depth", 4, 1024),), (0,), SMOKE),
     },
+    claims=(Claim("depth", "64", "4"), Claim("depth", "256", "64"), Claim("depth", "1024", "256")),
     x="depth",
     note="At 1024 the paper's actor has 512 layers, since its loss exploded with more. The figure gives no numbers.",
 )

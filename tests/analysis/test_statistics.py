@@ -9,8 +9,10 @@ from deepcrl.analysis.statistics import (
     Estimate,
     critical_depth,
     estimate,
+    improvement,
     interquartile_mean,
     probability_of_improvement,
+    reaches,
     score,
 )
 
@@ -67,3 +69,27 @@ def test_the_critical_depths_interval_is_that_of_all_resamples():
     assert critical_depth(scores)[1:] == (8.0, 16.0)
     rare = {4: [0.0, 0.0], 8: [6.0, 6.0], 16: [6.0, 6.0 + 5.9]}
     assert critical_depth(rare) == Estimate(8.0, 8.0, 8.0)
+
+
+def test_the_interval_of_an_improvement_is_that_of_all_resamples():
+    ours, theirs = [1.0, 4.0, 6.0], [2.0, 3.0, 4.0]
+    found = improvement(ours, theirs)
+    assert found.value == pytest.approx((0 + 2.5 + 3) / 9)
+    resamples = [
+        probability_of_improvement(a, b)
+        for a in itertools.product(ours, repeat=3)
+        for b in itertools.product(theirs, repeat=3)
+    ]
+    assert found.low == pytest.approx(np.quantile(resamples, 0.025), abs=0.06)
+    assert found.high == pytest.approx(np.quantile(resamples, 0.975), abs=0.06)
+    assert improvement([1.0], [2.0, 3.0]) == Estimate(0.0, None, None)
+
+
+def test_a_score_is_reached_at_the_first_evaluation_that_has_it_after_training_began():
+    rows = [{"gradient_steps": 10 * i, "env_steps": i, "eval/time_at_goal": v} for i, v in enumerate((9, 1, 5, 4, 8))]
+    assert [(row or {}).get("env_steps") for row in (reaches(rows, level) for level in (1, 4.5, 5.5, 9))] == [
+        1,
+        2,
+        4,
+        None,
+    ]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepcrl import ConfigError, cli, load_agent
+from deepcrl import ConfigError, load_agent
 from deepcrl.algorithms import ALGORITHMS
 from deepcrl.analysis import block_norms
 from deepcrl.config import Config, EnvConfig, NetworkConfig
@@ -62,14 +62,6 @@ def test_norms_are_those_of_a_loop_over_blocks(run_dir, norms):
     np.testing.assert_allclose(norms["actor"].added, added, rtol=1e-4)
     np.testing.assert_allclose(norms["actor"].stream, stream, rtol=1e-4)
     assert all((found.gradient > 0.0).all() for found in norms.values())
-
-
-def test_the_command_prints_a_line_for_every_block(run_dir, norms, capsys):
-    assert cli.main(["blocks", str(run_dir), "--steps", "3", "--seed", "0"]) == 0
-    text = capsys.readouterr().out
-    for name, found in norms.items():
-        assert f"{name}, {len(found.added)} blocks; leaves the stem: {found.stream[0]:.3g}" in text
-        assert f"{found.added[-1]:8.3g} {found.stream[-1]:8.3g}" in text
 
 
 def test_what_cannot_be_is_refused(run_dir):

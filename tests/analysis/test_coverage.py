@@ -1,0 +1,36 @@
+"""First visits to cells, from paths written by hand and from a run's replay."""
+
+import numpy as np
+import pytest
+
+from deepcrl import ConfigError
+from deepcrl.analysis.coverage import coverage, of_positions
+
+
+def test_first_visits_and_shares():
+    layout = ("####", "#RG#", "##G#", "#G.#", "####")
+    # Two environments in cells of 2 m: (1, 1) (1, 2) (1, 2) (2, 2), and (1, 1) (1, 1) (1, 2) (1, 2), from step 10 on.
+    cells = np.array([[(1, 1), (1, 1)], [(1, 2), (1, 1)], [(1, 2), (1, 2)], [(2, 2), (1, 2)]])
+    found = of_positions(cells * 2.0 + 0.9, 10, layout, 2.0)
+    nan, never = np.nan, np.inf
+    np.testing.assert_array_equal(
+        found.first_visit, [[nan] * 4, [nan, 20, 22, nan], [nan, nan, 26, nan], [nan, never, never, nan], [nan] * 4]
+    )
+    assert found.first_step == 20
+    assert found.env_steps[[0, -1]].tolist() == [0, 28]
+    at = dict(zip(found.env_steps.tolist(), found.share.tolist(), strict=True))
+    assert [at[step] for step in (19, 20, 21, 22, 25, 26, 28)] == pytest.approx([0, 0.2, 0.2, 0.4, 0.4, 0.6, 0.6])
+
+
+def test_a_run_has_been_where_it_started(tiny_run):
+    found = coverage(tiny_run("point_u_maze"))
+    assert found.first_visit[1, 1] == 0
+    assert np.isinf(found.first_visit[3, 1])
+    assert np.isnan(found.first_visit[2, 1])
+    assert found.env_steps[-1] == 400
+    assert found.share[-1] == pytest.approx(np.isfinite(found.first_visit).sum() / 7)
+
+
+def test_an_open_plane_has_no_cells(tiny_run):
+    with pytest.raises(ConfigError, match="no cells"):
+        coverage(tiny_run("reacher"))
