@@ -17,12 +17,12 @@ from deepcrl.report.text import MISSING
 DEPTH = lookup("depth")
 # Task and depth to the seeds' scores.
 SCORES = {
-    ("point_big_maze", "4"): (1.0, 2.0, 3.0, 4.0, 100.0),
-    ("point_big_maze", "8"): (11.0, 12.0, 13.0, 14.0, 15.0),
-    ("point_big_maze", "16"): (50.0, 51.0, 52.0, 53.0, 54.0),
-    ("point_big_maze", "32"): (60.0, 61.0, 62.0, 63.0, 64.0),
-    ("point_u_maze", "4"): (0.0,) * 5,
-    ("point_u_maze", "8"): (0.0,) * 5,
+    ("point_u_maze", "4"): (1.0, 2.0, 3.0, 4.0, 100.0),
+    ("point_u_maze", "8"): (11.0, 12.0, 13.0, 14.0, 15.0),
+    ("point_u_maze", "16"): (50.0, 51.0, 52.0, 53.0, 54.0),
+    ("point_u_maze", "32"): (60.0, 61.0, 62.0, 63.0, 64.0),
+    ("point_big_maze", "4"): (0.0,) * 5,
+    ("point_big_maze", "8"): (0.0,) * 5,
 }
 
 
@@ -55,18 +55,18 @@ def test_scores_and_states_are_those_of_the_rows(out):
     by_labels = {tuple(result.cell.labels.values()): result for result in found}
     for labels, scores in SCORES.items():
         assert list(by_labels[labels].scores.values()) == pytest.approx(scores)
-    first = by_labels["point_big_maze", "4"]
+    first = by_labels["point_u_maze", "4"]
     assert first.mean.value == pytest.approx(22.0)
     assert first.interquartile.value == pytest.approx(3.0)
-    assert by_labels["point_u_maze", "32"].mean is None
+    assert by_labels["point_big_maze", "32"].mean is None
     assert state_words(results(DEPTH, "smoke", out)) == "not run"
 
 
 def test_depth_is_put_into_words(out):
     assert depth_words(DEPTH, results(DEPTH, "laptop", out)) == [
-        "point_big_maze: the mean gains most at depth 16 [16, 16]; a run of depth 32 scores higher than one of depth 4 "
+        "point_u_maze: the mean gains most at depth 16 [16, 16]; a run of depth 32 scores higher than one of depth 4 "
         "with probability 0.80.",
-        "point_u_maze: the mean grows at no depth; a run of depth 8 scores higher than one of depth 4 with "
+        "point_big_maze: the mean grows at no depth; a run of depth 8 scores higher than one of depth 4 with "
         "probability 0.50.",
     ]
 
@@ -76,10 +76,10 @@ def test_the_papers_claims_are_compared(out):
     # One of the five seeds of depth 4 is far above: drawn three times among five, which happens in 6% of the draws, it
     # leaves 0.4.
     assert claim_words(DEPTH, results(DEPTH, "laptop", out)) == [
-        f"depth 8 above depth 4, point_big_maze: cannot be told; {chance} 0.80 [0.40, 1.00].",
-        f"depth 8 above depth 4, point_u_maze: cannot be told; {chance} 0.50 [0.50, 0.50].",
-        f"depth 16 above depth 8, point_big_maze: agrees; {chance} 1.00 [1.00, 1.00].",
-        f"depth 32 above depth 4, point_big_maze: cannot be told; {chance} 0.80 [0.40, 1.00].",
+        f"depth 8 above depth 4, point_u_maze: cannot be told; {chance} 0.80 [0.40, 1.00].",
+        f"depth 8 above depth 4, point_big_maze: cannot be told; {chance} 0.50 [0.50, 0.50].",
+        f"depth 16 above depth 8, point_u_maze: agrees; {chance} 1.00 [1.00, 1.00].",
+        f"depth 32 above depth 4, point_u_maze: cannot be told; {chance} 0.80 [0.40, 1.00].",
     ]
 
 
@@ -88,13 +88,13 @@ def test_goals_and_levels_say_when(out):
     found = results(DEPTH, "laptop", out)
     columns, lines = goal_table(found)
     assert columns == ["task", "depth", "(3,2)", "(3,10)"]
-    assert lines[0] == ["point_big_maze", "4", "60% (5 of 5 after 384k)", "25% (0 of 5)"]
-    assert lines[-1] == ["point_u_maze", "32", MISSING, MISSING]
+    assert lines[0] == ["point_u_maze", "4", "60% (5 of 5 after 384k)", "25% (0 of 5)"]
+    assert lines[-1] == ["point_big_maze", "32", MISSING, MISSING]
     columns, lines = level_table((0.0, 3.5, 500.0), found)
     assert columns == ["task", "depth", "0", "3.5", "500"]
     # Seeds 0 to 4 score 1, 2, 3, 4, 100, plus -2 to 2 from evaluation to evaluation; 3.5 is reached by all but the
     # first, after 100%, 80%, 60% and 20% of the run; 0 by all, seed 0 after 40% and the others at the first evaluation.
-    assert lines[0] == ["point_big_maze", "4", "128k, 0.1 s (5 of 5)", "448k, 0.4 s (4 of 5)", MISSING]
+    assert lines[0] == ["point_u_maze", "4", "128k, 0.1 s (5 of 5)", "448k, 0.4 s (4 of 5)", MISSING]
 
 
 def test_learners_have_lines_of_their_own(tmp_path):
@@ -118,7 +118,7 @@ def test_learners_have_lines_of_their_own(tmp_path):
 
 def test_only_what_is_left_is_run(out):
     left = jobs(cells(DEPTH, "laptop"), out)
-    assert [tuple(job.cell.labels.values()) for job in left] == [("point_u_maze", "16"), ("point_u_maze", "32")]
+    assert [tuple(job.cell.labels.values()) for job in left] == [("point_big_maze", "16"), ("point_big_maze", "32")]
     assert [len(job.folders) for job in left] == [5, 5]
 
 
@@ -132,8 +132,8 @@ def test_the_page_has_the_numbers_and_what_is_missing(out):
     plain = dataclasses.replace(DEPTH, analyses=())
     found = results(plain, "laptop", out)
     text, html = (path.read_text() for path in page.write(plain, "laptop", found, out / "p", out))
-    assert "| point_big_maze | 4 | 5 of 5 | 22.00 [" in text
-    assert f"| point_u_maze | 32 | 0 of 5 | {MISSING} | {MISSING} | {MISSING} |" in text
+    assert "| point_u_maze | 4 | 5 of 5 | 22.00 [" in text
+    assert f"| point_big_maze | 32 | 0 of 5 | {MISSING} | {MISSING} | {MISSING} |" in text
     pictures = re.findall(r"!\[.*\]\((.*\.svg)\)", text)
     assert len(pictures) == 4, "scores and curves of both mazes"
     for name in pictures:

@@ -6,7 +6,7 @@ from deepcrl.experiments.records.common import ALL, HUNDRED_MILLION, LAPTOP, LEV
 DEPTHS = (4, 8, 16, 32, 64)
 FIVE = (0, 1, 2, 3, 4)
 THREE_SEEDS = (0, 1, 2)
-HARD_MAZES = ("point_big_maze", "point_u_maze")
+HARD_MAZES = ("point_u_maze", "point_big_maze")
 """A straight line to most goals runs into a wall in both."""
 
 # Task: depth 4 and 64, each a mean and its standard error (Table 1).
