@@ -190,9 +190,9 @@ def _report(args: list[str]) -> int:
 def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
     import jax
 
-    # Analyses of runs that differ by seed compile the same programs.
-    jax.config.update("jax_compilation_cache_dir", str(out.resolve() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    if jax.config.jax_compilation_cache_dir is None:  # analyses of runs that differ by seed compile the same programs
+        jax.config.update("jax_compilation_cache_dir", str(out.resolve() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     from deepcrl.experiments import page
     from deepcrl.experiments.results import results
 
