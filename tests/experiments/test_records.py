@@ -13,7 +13,7 @@ from deepcrl.config import Config, ConfigError, to_dict
 from deepcrl.envs import registry
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.experiments import EXPERIMENTS, cells, lookup
-from deepcrl.experiments.page import index
+from deepcrl.experiments.index import markdown
 from deepcrl.experiments.record import SCALES
 from deepcrl.plan import plan
 from deepcrl.program import make_learn, transition_sizes
@@ -110,7 +110,7 @@ def test_every_training_step_type_checks(key: tuple):
 
 def test_the_index_is_up_to_date():
     page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
-    assert index(list(EXPERIMENTS.values())) in page, "refresh it: deepcrl experiment list --markdown"
+    assert markdown(list(EXPERIMENTS.values())) in page, "refresh it: deepcrl experiment list --markdown"
 
 
 def test_unknown_names_are_refused_with_near_matches():

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from deepcrl.config import ConfigError, override, to_dict
-from deepcrl.experiments import cells, lookup, page
+from deepcrl.experiments import cells, index, lookup, page
 from deepcrl.experiments.results import claim_words, depth_words, goal_table, level_table, results, state_words
 from deepcrl.experiments.runs import folders, jobs, states
 from deepcrl.logging import rows
@@ -141,6 +141,18 @@ def test_the_page_has_the_numbers_and_what_is_missing(out):
     assert "date 2026-01-02; cores 2" in text
     for words in ("22.00 [", "0 of 5", "gains most at depth 16", DEPTH.question, "30 of 40 runs done"):
         assert words in html
+
+
+def test_the_index_says_how_far_all_are(out):
+    page.write(dataclasses.replace(DEPTH, analyses=()), "laptop", results(DEPTH, "laptop", out), out / "p", out)
+    text, html = (path.read_text() for path in index.write([DEPTH, lookup("width")], out / "p", out))
+    assert (
+        "| Figure 1, Table 1 | Does the score grow with the depth of actor and critic? | depth | not run | "
+        "[30 of 40 runs done, 1 interrupted](depth-laptop.md) | not run |" in text
+    )
+    # The runs of depth 4 and width 64 and so on are those of `depth`.
+    assert "| width | not run | 12 of 21 runs done | not run |" in text
+    assert '<a href="depth-laptop.html">30 of 40 runs done, 1 interrupted</a>' in html
 
 
 def test_a_folder_of_another_configuration_is_refused(out):

@@ -47,9 +47,9 @@ def _list(args: list[str]) -> int:
         return markdown
 
     if parse(options, "deepcrl experiment list", args):
-        from deepcrl.experiments.page import index
+        from deepcrl.experiments import index
 
-        print(index(list(EXPERIMENTS.values())), end="")
+        print(index.markdown(list(EXPERIMENTS.values())), end="")
         return 0
     for experiment in EXPERIMENTS.values():
         print(f"{experiment.name:22} {experiment.source:22} {experiment.question}")
@@ -171,19 +171,29 @@ def _status(args: list[str]) -> int:
 
 def _report(args: list[str]) -> int:
     def options(
-        name: tyro.conf.Positional[str], /, scale: ScaleName = "laptop", out: Path = OUT, pages: Path | None = None
-    ) -> tuple[Experiment, str, Path, Path]:
-        """Write an experiment's pages, Markdown and HTML, of the runs that are done.
+        name: tyro.conf.Positional[str | None] = None,
+        /,
+        scale: ScaleName = "laptop",
+        out: Path = OUT,
+        pages: Path | None = None,
+    ) -> tuple[str | None, str, Path, Path]:
+        """Write an experiment's pages, Markdown and HTML, of the runs that are done, and the index of all experiments.
 
         Args:
-            name: The experiment; `deepcrl experiment list` prints them all.
+            name: The experiment; without one, every experiment of which a run is done.
             scale: Size of its runs.
             out: Folder of all experiments' runs.
             pages: Folder of the reports; OUT if not given.
         """
-        return lookup(name), scale, out, pages or out
+        return name, scale, out, pages or out
 
-    _write(*parse(options, "deepcrl experiment report", args))
+    name, scale, out, pages = parse(options, "deepcrl experiment report", args)
+    from deepcrl.experiments.results import results
+
+    for experiment in [lookup(name)] if name else EXPERIMENTS.values():
+        if name or any(result.scores for result in results(experiment, scale, out)):
+            print(f"{experiment.source}: {experiment.name}")
+            _write(experiment, scale, out, pages)
     return 0
 
 
@@ -193,7 +203,7 @@ def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
     if jax.config.jax_compilation_cache_dir is None:  # analyses of runs that differ by seed compile the same programs
         jax.config.update("jax_compilation_cache_dir", str(out.resolve() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    from deepcrl.experiments import page
+    from deepcrl.experiments import index, page
     from deepcrl.experiments.results import results
 
     found = results(experiment, scale, out)
@@ -202,7 +212,8 @@ def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
     widths = [max(len(row[k]) for row in (columns, *lines)) for k in range(len(columns))]
     for row in (columns, *lines):
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
-    print(f"report: {written[1]}")
+    all_of_them = index.write(list(EXPERIMENTS.values()), pages, out)
+    print(f"report: {written[1]}\nall experiments: {all_of_them[1]}")
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str | int]:

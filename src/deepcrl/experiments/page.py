@@ -1,4 +1,4 @@
-"""An experiment's report, as Markdown with pictures and as one self-contained HTML page, and the index of all."""
+"""An experiment's report, as Markdown with pictures and as one self-contained HTML page."""
 
 import json
 import math
@@ -13,7 +13,14 @@ from deepcrl.config import ConfigError
 from deepcrl.experiments import document, runs
 from deepcrl.experiments.document import Code, Document, Heading, Part, Picture, Table, Words
 from deepcrl.experiments.record import Experiment
-from deepcrl.experiments.results import Result, claim_words, depth_words, goal_table, level_table, state_words
+from deepcrl.experiments.results import (
+    Result,
+    claim_words,
+    depth_words,
+    goal_table,
+    level_table,
+    state_words,
+)
 from deepcrl.report.build import replace_file
 from deepcrl.report.charts import Series, interval_chart, line_chart
 from deepcrl.report.findings import FINDINGS, kept
@@ -220,10 +227,3 @@ def _analysis(kind: str, found: Sequence[Result], out: Path) -> Iterator[Part]:
     for problem in problems:
         yield Words(f"Not for all: {problem}.")
     yield from pictures
-
-
-def index(experiments: Sequence[Experiment]) -> str:
-    """All experiments as the table of docs/experiments.md."""
-    lines = ["| in the paper | question | the paper's answer | `deepcrl experiment run` |", "|---|---|---|---|"]
-    lines += [f"| {one.source} | {one.question} | {one.finding} | `{one.name}` |" for one in experiments]
-    return "\n".join(lines) + "\n"

@@ -134,5 +134,15 @@ def cells(experiment: Experiment, scale: str) -> list[Cell]:
             changes |= own
         env, algorithm = changes.pop("env.name"), changes.pop("agent.algorithm", DEFAULT_ALGORITHM)
         start = preset(env, "paper" if scale == "paper" else "laptop", algorithm)
-        found.append(Cell(labels, override(start, {**changes, "seed": size.seeds[0]}), size.seeds))
+        config = _canonical(override(start, {**changes, "seed": size.seeds[0]}))
+        found.append(Cell(labels, config, size.seeds))
     return found
+
+
+def _canonical(config: Config) -> Config:
+    """Equal depths of actor and critic as the one depth of both, so that such runs are shared."""
+    network = config.network
+    if network.actor_depth is None or network.actor_depth != network.critic_depth:
+        return config
+    shared = {"network.depth": network.actor_depth, "network.actor_depth": None, "network.critic_depth": None}
+    return override(config, shared)

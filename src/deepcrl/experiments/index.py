@@ -1,0 +1,43 @@
+"""All experiments at a glance: what each asks, and how far it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepcrl.experiments.record import SCALES, Experiment
+from deepcrl.experiments.results import results, state_words
+from deepcrl.report.build import replace_file
+from deepcrl.report.html import Markup, page, table, tag
+
+
+def markdown(experiments: Sequence[Experiment]) -> str:
+    """All experiments as the table of docs/experiments.md."""
+    lines = ["| in the paper | question | the paper's answer | `deepcrl experiment run` |", "|---|---|---|---|"]
+    lines += [f"| {one.source} | {one.question} | {one.finding} | `{one.name}` |" for one in experiments]
+    return "\n".join(lines) + "\n"
+
+
+def write(experiments: Sequence[Experiment], folder: Path, out: Path) -> tuple[Path, Path]:
+    """Write index.md and index.html into `folder`: how far every experiment is at every scale, with links to the pages
+    that lie there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    linked: dict[str, list[list[str | Markup]]] = {"md": [], "html": []}
+    for one in experiments:
+        words = {scale: state_words(results(one, scale, out)) for scale in one.scales}
+        for suffix, rows in linked.items():
+            cells: list[str | Markup] = [one.source, one.question, one.name]
+            for scale, state in words.items():
+                page_name = f"{one.name}-{scale}.{suffix}"
+                there = (folder / page_name).exists()
+                if suffix == "md":
+                    cells.append(f"[{state}]({page_name})" if there else state)
+                else:
+                    cells.append(tag("a", state, href=page_name) if there else state)
+            rows.append(cells)
+    columns = ["in the paper", "question", "experiment", *SCALES]
+    title, lead = "Experiments", "Every figure and table of the paper that needs online training, and how far each is."
+    lines = [columns, ["---"] * len(columns), *linked["md"]]
+    text = "\n".join([f"# {title}", "", lead, "", *(f"| {' | '.join(map(str, line))} |" for line in lines), ""])
+    header = tag("header", tag("h1", title), tag("p", lead, class_="lead"))
+    content = table(columns, linked["html"], caption=lead, class_="wide")
+    body = page(f"{title} – deepcrl", header, tag("main", content))
+    return replace_file(folder / "index.md", text), replace_file(folder / "index.html", body)
