@@ -43,10 +43,10 @@ def write(folder, config, score: float, env_steps: int) -> None:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(to_dict(config)))
     (folder / "machine.json").write_text(json.dumps({"date": "2026-01-02", "cores": 2}))
-    for index, own in enumerate((1e6, -2.0, -1.0, 0.0, 1.0, 2.0)):
-        steps = env_steps * index // 5
-        scores = {"eval/time_at_goal": score + own, "eval/success_any/3,2": index / 5.0, "eval/success_any/3,10": 0.25}
-        rows.append(folder, {"env_steps": steps, "gradient_steps": steps // 40, "wall_s": 0.1 * index, **scores})
+    for place, own in enumerate((1e6, -2.0, -1.0, 0.0, 1.0, 2.0)):
+        steps = env_steps * place // 5
+        scores = {"eval/time_at_goal": score + own, "eval/success_any/3,2": place / 5.0, "eval/success_any/3,10": 0.25}
+        rows.append(folder, {"env_steps": steps, "gradient_steps": steps // 40, "wall_s": 0.1 * place, **scores})
 
 
 def test_scores_and_states_are_those_of_the_rows(out):
