@@ -70,7 +70,7 @@ def _episode_length(config: Config) -> int | None:
 
 def replace_file(path: Path, content: str) -> Path:
     """Write beside and rename, so that a reader meets the old page or the new one, never half of one."""
-    draft = path.with_name(f"{path.name}.draft")
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     with open(draft, "w", encoding="utf-8") as file:
         file.write(content)
         file.flush()
