@@ -130,9 +130,12 @@ def revision() -> str:
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """Mean over seeds of each run's score, the mean of its last five evaluations, with 95% bootstrap intervals."""
+    """Mean over seeds of each run's score, the mean of its last five evaluations, with 95% bootstrap intervals. By
+    environment, in the order of the record, depth and algorithm, in the order of the registry."""
+    from deepcrl.algorithms import ALGORITHMS
     from deepcrl.analysis.statistics import LAST, estimate
 
+    envs, algorithms = list(dict.fromkeys(r["env"] for r in records)), list(ALGORITHMS)
     cells = defaultdict(list)
     for r in records:
         cells[r["env"], r["label"], r["depth"], r["algorithm"]].append(r)
@@ -141,7 +144,9 @@ def table(records: list[dict[str, Any]]) -> str:
         "wall s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for (env, label, depth, algorithm), runs in cells.items():
+    ordered = sorted(cells, key=lambda cell: (envs.index(cell[0]), cell[2], algorithms.index(cell[3]), cell[1]))
+    for env, label, depth, algorithm in ordered:
+        runs = cells[env, label, depth, algorithm]
         scores = [np.mean(r["time_at_goal"][1:][-LAST:]) for r in runs]
         reach = [np.mean(r["success_any"][1:][-LAST:]) for r in runs]
         wall = np.mean([r["wall_s"] for r in runs])
