@@ -208,7 +208,7 @@ HYPERSPHERICAL = Experiment(
             LAPTOP,
             levels=LEVELS,
         ),
-        "smoke": Scale((along("norm", "network.norm", "hyper", "both"),), (0,), SMOKE),
+        "smoke": Scale((along("norm", "network.norm", "both"),), (0,), SMOKE),
     },
     x="depth",
     note="The table names neither its task nor how weights are normalised: 'hyper' puts it in LayerNorm's place, "
