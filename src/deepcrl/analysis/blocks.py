@@ -42,10 +42,6 @@ def block_norms(
         ConfigError: when the folder holds no run, the algorithm shows no trunks, or `steps` is below 1.
         CheckpointError: when no checkpoint can be used.
     """
-    agent = agent_lib.load_agent(run_dir, which)
-    if agent.trunks is None:
-        raise ConfigError(f"agent.algorithm = {agent.config.agent.algorithm!r} shows no trunks to look into")
-    state, action, goal = map(jnp.asarray, visits(agent, NUM_ENVS, steps, seed).rows())
 
     @jax.jit
     def measure(view: TrunkView) -> tuple[Array, Array, Array]:
@@ -55,8 +51,16 @@ def block_norms(
             blocks.gradient_norms(view.gradient),
         )
 
-    views = agent.trunks(state, action, goal)
+    views = trunk_views(run_dir, which, steps, seed)
     return {name: BlockNorms(*map(np.asarray, measure(view))) for name, view in views.items()}
+
+
+def trunk_views(run_dir: str | Path, which: agent_lib.Which | int, steps: int, seed: int) -> dict[str, TrunkView]:
+    """A run's trunks on the states of fresh episodes: of all steps in 16 environments. Raises as `block_norms` does."""
+    agent = agent_lib.load_agent(run_dir, which)
+    if agent.trunks is None:
+        raise ConfigError(f"agent.algorithm = {agent.config.agent.algorithm!r} shows no trunks to look into")
+    return agent.trunks(*map(jnp.asarray, visits(agent, NUM_ENVS, steps, seed).rows()))
 
 
 def text(norms: dict[str, BlockNorms]) -> str:

@@ -4,16 +4,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from deepcrl import agent as agent_lib
-from deepcrl.analysis.visits import visits
-from deepcrl.config import ConfigError
+from deepcrl.analysis.blocks import trunk_views
 from deepcrl.nn import blocks
 
-NUM_ENVS = 16
 DORMANT = 0.025
 """A unit is dormant when its mean absolute activation is at most this part of its layer's mean (Sokar et al., 2023)."""
 
@@ -40,12 +37,8 @@ def units(
         ConfigError: when the folder holds no run, the algorithm shows no trunks, or `steps` is below 1.
         CheckpointError: when no checkpoint can be used.
     """
-    agent = agent_lib.load_agent(run_dir, which)
-    if agent.trunks is None:
-        raise ConfigError(f"agent.algorithm = {agent.config.agent.algorithm!r} shows no trunks to look into")
-    views = agent.trunks(*map(jnp.asarray, visits(agent, NUM_ENVS, steps, seed).rows()))
     found = {}
-    for name, view in views.items():
+    for name, view in trunk_views(run_dir, which, steps, seed).items():
         rank, dormant = jax.jit(blocks.usage, static_argnums=2)(view.trunk, view.inputs, DORMANT)
         found[name] = Units(np.asarray(rank), np.asarray(dormant), view.trunk.stack.units.dense.kernel.shape[-1])
     return found
