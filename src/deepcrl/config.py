@@ -6,6 +6,7 @@ words are checked here; ranges where they matter: `plan.py`, `nn/encoder.py` and
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import types
@@ -212,6 +213,12 @@ def config_id(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Types of a dataclass's fields."""
+    return typing.get_type_hints(cls)
+
+
 def _switch(agent: AgentConfig, name: Any) -> AgentConfig:
     """Another algorithm's settings, with the fields that both have, that `agent` has changed, to what both allow."""
     new, old = agent_defaults(name), agent_defaults(agent.algorithm)
@@ -222,7 +229,7 @@ def _switch(agent: AgentConfig, name: Any) -> AgentConfig:
 
 def _fits(agent: AgentConfig, name: str, value: Any) -> bool:
     """Whether these settings have such a field, and it may have this value."""
-    hints = typing.get_type_hints(type(agent))
+    hints = _hints(type(agent))
     try:
         return name in hints and _coerce(hints[name], value, name) == value
     except ConfigError:
@@ -230,7 +237,7 @@ def _fits(agent: AgentConfig, name: str, value: Any) -> bool:
 
 
 def _replace(node: Any, path: list[str], value: Any, full_path: str) -> Any:
-    hints = typing.get_type_hints(type(node))
+    hints = _hints(type(node))
     name = path[0]
     if name not in hints:
         raise ConfigError(f"unknown field {full_path!r}: {near_matches(name, hints)}")
@@ -250,7 +257,7 @@ def _build(cls: type, data: Any, path: str) -> Any:
     if cls is AgentConfig and "algorithm" in data:
         agent = agent_defaults(data["algorithm"])
         cls, defaults = type(agent), {f.name: getattr(agent, f.name) for f in dataclasses.fields(agent)}
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for name in data:
         if name not in hints:
             raise ConfigError(f"unknown field '{path}.{name}': {near_matches(name, hints)}")

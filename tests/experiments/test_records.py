@@ -40,8 +40,8 @@ def test_every_cell_plans(name: str, scale: str):
     assert found
     for cell in found:
         assert plan(cell.config).total_updates > 0
-        assert len(set(cell.runs().values())) == len(cell.seeds)
-    assert len({run for cell in found for run in cell.runs().values()}) == sum(len(cell.seeds) for cell in found)
+        assert len(set(cell.runs.values())) == len(cell.seeds)
+    assert len({run for cell in found for run in cell.runs.values()}) == sum(len(cell.seeds) for cell in found)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -51,7 +51,7 @@ def command(folder: Path, name: str) -> list[str]:
 def test_a_killed_experiment_goes_on_to_the_same_report(out: Path, tmp_path: Path):
     """Killed in the middle of its first run; the worker that it leaves behind ends by itself, or is waited for."""
     process = subprocess.Popen(command(tmp_path / "x", "depth"), stdout=subprocess.DEVNULL)
-    first = tmp_path / "x" / "runs" / cells(lookup("depth"), "smoke")[0].runs()[0]
+    first = tmp_path / "x" / "runs" / cells(lookup("depth"), "smoke")[0].runs[0]
     give_up = time.monotonic() + 240
     while not rows.read(first):
         assert process.poll() is None

@@ -1,5 +1,6 @@
 """What an experiment is: a question, the runs that answer it, what is drawn of them, and what the paper found. Data."""
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -65,9 +66,9 @@ class Published:
     """Standard error, where the paper gives one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Experiment:
-    """One figure or table."""
+    """One figure or table; equal to itself alone."""
 
     name: str
     source: str
@@ -102,6 +103,7 @@ class Cell:
         """The labels in words."""
         return ", ".join(f"{axis} {label}" for axis, label in self.labels.items())
 
+    @functools.cached_property
     def runs(self) -> dict[int, str]:
         """The name of each seed's run folder, by seed: what is trained on, and the configuration's id. Equal
         configurations have one folder, whichever experiment asks for them."""
@@ -118,13 +120,17 @@ def scale_of(experiment: Experiment, scale: str) -> Scale:
 
 
 def cells(experiment: Experiment, scale: str) -> list[Cell]:
-    """Every configuration of an experiment at one scale, the last axis moving fastest.
+    """Every configuration of an experiment at one scale, the last axis moving fastest; made once.
 
     Raises:
         ConfigError: for an unknown scale, or changes that no configuration can have.
     """
-    size = scale_of(experiment, scale)
-    found = []
+    return list(_cells(experiment, scale))
+
+
+@functools.cache
+def _cells(experiment: Experiment, scale: str) -> list[Cell]:
+    size, found = scale_of(experiment, scale), []
     for combination in itertools.product(*(axis.values.items() for axis in size.axes)):
         labels = {axis.name: label for axis, (label, _) in zip(size.axes, combination, strict=True)}
         if size.leave_out and size.leave_out(labels):

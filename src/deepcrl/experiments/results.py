@@ -50,7 +50,7 @@ def results(experiment: Experiment, scale: str, out: Path) -> list[Result]:
     """One for each cell, in the grid's order; for a collector with learners one for each network, with a label
     "network". Raises ConfigError as `cells` does."""
     return [
-        _result(experiment, replace(cell, labels=labels), metric, out)
+        _result(experiment, cell if len(labels) == len(cell.labels) else replace(cell, labels=labels), metric, out)
         for cell in cells(experiment, scale)
         for labels, metric in _networks(experiment, cell)
     ]
@@ -93,7 +93,7 @@ def value_of(metric: str, some: Sequence[Mapping[str, Any]]) -> float:
 
 def state_words(found: Sequence[Result]) -> str:
     """ "not run", "done", or how many runs of how many are."""
-    runs = {result.cell.runs()[seed]: state for result in found for seed, state in result.states.items()}
+    runs = {result.cell.runs[seed]: state for result in found for seed, state in result.states.items()}
     states = list(runs.values())
     done, begun = states.count("done"), states.count("partly")
     if done == len(states):
@@ -111,7 +111,7 @@ def claim_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
         groups: dict[str, dict[str, Result]] = {}
         for result in found:
             rest = {axis: label for axis, label in result.cell.labels.items() if axis != claim.axis}
-            if result.scores and claim.where.items() <= rest.items():
+            if result.scores and claim.axis in result.cell.labels and claim.where.items() <= rest.items():
                 groups.setdefault(", ".join(rest.values()), {})[result.cell.labels[claim.axis]] = result
         for rest, by_label in groups.items():
             if claim.better not in by_label or claim.worse not in by_label:

@@ -51,7 +51,7 @@ def _begun(run_dir: Path) -> bool:
 
 def folders(cell: Cell, out: Path) -> dict[int, Path]:
     """Every seed's run folder."""
-    return {seed: out / "runs" / name for seed, name in cell.runs().items()}
+    return {seed: out / "runs" / name for seed, name in cell.runs.items()}
 
 
 def states(cell: Cell, out: Path) -> dict[int, State]:

@@ -95,7 +95,7 @@ Q_MAPS = Experiment(
         "laptop": Scale((mazes(*HARD_MAZES), along("depth", "network.depth", 4, 8, 16, 32)), FIVE, LAPTOP),
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
     },
-    analyses=("topology",),
+    analyses=("topology", "coverage"),
     x="depth",
 )
 
@@ -168,7 +168,7 @@ RESIDUAL_NORMS = Experiment(
         "laptop": Scale((mazes("point_big_maze"), along("depth", "network.depth", 8, 16, 32)), (0,), LAPTOP),
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
     },
-    analyses=("blocks",),
+    analyses=("blocks", "units"),
     x="depth",
     note="Root mean square over features of what a block adds, averaged over states.",
 )

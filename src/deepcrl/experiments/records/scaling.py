@@ -41,7 +41,6 @@ DEPTH = Experiment(
         Claim("depth", "32", "4"),
         Claim("depth", "64", "4"),
     ),
-    analyses=("coverage", "units"),
     x="depth",
     published=tuple(
         Published({"task": task, "depth": depth}, value, error)
