@@ -50,7 +50,7 @@ def test_header_names_the_run(page, config):
 def test_curves_pass_through_the_rows(page):
     labels = [a["aria-label"] for a in page.all("svg", "chart")]
     assert "Time at goal over env steps: 21.0 at the end" in labels
-    assert "Energies over env steps: own −2.125 at the last evaluation; others −7.500 at the last evaluation" in labels
+    assert "Energies over env steps: own −2.125 at the end; others −7.500 at the end" in labels
     titles = page.text("title.")
     assert "15.0 at 5,000 env steps" in titles
     assert "own −2.375 at 5,000 env steps" in titles
