@@ -266,7 +266,7 @@ LIMITS = Experiment(
                 "evaluation.num_evals": 5,
             },
         ),
-        "smoke": Scale((along("depth", "network.depth", 4, 1024),), (0,), SMOKE),
+        "smoke": Scale((along("depth", "network.depth", 4, 256),), (0,), SMOKE),
     },
     claims=(Claim("depth", "64", "4"), Claim("depth", "256", "64"), Claim("depth", "1024", "256")),
     x="depth",
