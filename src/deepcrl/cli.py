@@ -215,7 +215,7 @@ def _render(args: list[str]) -> int:
 
 
 def _analyse(args: list[str]) -> int:
-    from deepcrl.report.findings import FINDINGS, FOLDER, find, write
+    from deepcrl.report.findings import FINDINGS, find, write
 
     if args and args[0] in ("-h", "--help"):
         print("usage: deepcrl analyse KIND RUN [--which CHECKPOINT]\n")
@@ -238,7 +238,7 @@ def _analyse(args: list[str]) -> int:
     if kind not in FINDINGS:
         raise ConfigError(f"unknown kind {kind!r}; {near_matches(kind, FINDINGS)}")
     found = find(kind, run_dir, which)
-    path = write(found, run_dir / FOLDER, kind)
+    path = write(found, run_dir, kind, which)
     print(found.words)
     print("\n".join(f"{name}: {value:.4g}" for name, value in found.numbers.items()))
     print(f"picture: {path}")

@@ -15,6 +15,7 @@ from deepcrl.envs.protocol import EnvSpec
 from deepcrl.experiments import EXPERIMENTS, cells, lookup
 from deepcrl.experiments.index import markdown
 from deepcrl.experiments.record import SCALES
+from deepcrl.experiments.results import results
 from deepcrl.plan import plan
 from deepcrl.program import make_learn, transition_sizes
 from deepcrl.replay import buffer
@@ -50,6 +51,20 @@ def test_the_papers_numbers_belong_to_cells_of_the_papers_scale(name: str):
     for number in lookup(name).published:
         assert dict(number.at) in labels
         assert number.value >= 0
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_claim_is_of_labels_that_some_scale_has(name: str, tmp_path: Path):
+    """With both labels, the others being equal; a claim of a label that is nowhere would never be looked at."""
+    for claim in lookup(name).claims:
+        groups: dict[tuple, set[str]] = {}
+        for scale in SCALES:
+            for result in results(lookup(name), scale, tmp_path):
+                labels = dict(result.cell.labels)
+                label = labels.pop(claim.axis, "")
+                if claim.where.items() <= labels.items():
+                    groups.setdefault((scale, *labels.values()), set()).add(label)
+        assert any({claim.better, claim.worse} <= labels for labels in groups.values()), claim
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

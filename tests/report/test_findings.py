@@ -1,6 +1,8 @@
 """Every analysis by its name, as a user and as an experiment's page asks for it."""
 
 import io
+import json
+import shutil
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -38,6 +40,18 @@ def test_an_analysis_is_printed_drawn_and_made_once(kind, run_dir, capsys, monke
     assert found.words in said
     for name, value in found.numbers.items():
         assert f"{name}: {value:.4g}" in said
+
+
+def test_what_is_kept_is_of_the_newest_agent_only(run_dir, tmp_path):
+    own = tmp_path / "run"
+    shutil.copytree(run_dir, own)
+    newest = kept("units", own)
+    assert main(["analyse", "units", str(own), "--which", "best"]) == 0
+    assert (own / "analysis" / "units-best.svg").exists()
+    assert kept("units", own) == newest
+    path = own / "analysis" / "units.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"env_steps": 1, "words": "older"}))
+    assert kept("units", own).words == newest.words
 
 
 def test_the_words_have_the_numbers_of_the_analysis(run_dir):

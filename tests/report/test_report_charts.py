@@ -33,6 +33,33 @@ def test_points_lie_where_the_axes_say(parse):
     assert [float(y) for _, y in drawn] == pytest.approx([y for _, y in dots], abs=0.06)
 
 
+def test_intervals_stand_over_their_places_at_the_height_of_their_ends(parse):
+    """Ticks of 0 to 10: value 5 is in the middle, its interval from a tenth to the top."""
+    series = [("a", {"4": (5.0, 1.0, 10.0), "8": (10.0, 10.0, 10.0)}), ("b", {"8": (0.0, 0.0, 0.0)})]
+    page = parse(charts.interval_chart(series, label="L"))
+    base, top = charts.HEIGHT - charts.BOTTOM, charts.TOP
+    (a4, a8, b8) = [(float(dot["cx"]), float(dot["cy"])) for dot in page.all("circle")]
+    assert [y for _, y in (a4, a8, b8)] == pytest.approx([(base + top) / 2, top, base], abs=0.01)
+    whisker = page.all("line", "line")[0]
+    assert float(whisker["y1"]) == pytest.approx(base - 0.1 * (base - top), abs=0.01)
+    assert float(whisker["y2"]) == pytest.approx(top, abs=0.01)
+    four, eight = (float(text["x"]) for text in page.all("text", "tick") if text.get("text-anchor") == "middle")
+    assert a4[0] - four == pytest.approx(a8[0] - eight, abs=0.01)
+    assert (a8[0] + b8[0]) / 2 == pytest.approx(eight, abs=0.01)
+    assert "No value yet." in charts.interval_chart([], label="L")
+
+
+def test_scattered_points_keep_their_shape(parse):
+    """A right triangle of sides 3 and 4, whichever way the picture is stretched."""
+    points = [(1.0, 1.0), (5.0, 1.0), (5.0, 4.0)]
+    page = parse(charts.scatter_chart(points, ["#000000", "#111111", "#222222"], label="L", titles=["a", "b", "c"]))
+    (ax, ay), (bx, by), (cx, cy) = [(float(dot["cx"]), float(dot["cy"])) for dot in page.all("circle")]
+    assert ay == by
+    assert bx == cx
+    assert (by - cy) / (bx - ax) == pytest.approx(3 / 4, abs=0.001)
+    assert [dot["fill"] for dot in page.all("circle")] == ["#000000", "#111111", "#222222"]
+
+
 def test_labels_do_not_overlap_and_keep_their_order():
     places = charts._spread_labels([50.0, 51.0, 50.5])
     assert places[0] + charts.LINE <= places[2]

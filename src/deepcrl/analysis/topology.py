@@ -56,9 +56,7 @@ class Topology(NamedTuple):
 
 
 def topology(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int = 30, seed: int = 0) -> Topology:
-    """For one goal. Raises ConfigError as `value_map` does, and when the environment is no maze."""
-    if agent.env.scene.layout is None:
-        raise ConfigError(f"{agent.config.env.name} has no walls that a way could lead round")
+    """For one goal. Raises ConfigError as `value_map` does."""
     found = value_map(agent, goal, resolution, seed)
     x, y = np.meshgrid(found.x_centres, found.y_centres, indexing="ij")
     free = np.isfinite(found.values)

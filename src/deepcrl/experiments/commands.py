@@ -145,6 +145,7 @@ def _run(args: list[str]) -> int:
         if problem:
             failed.append(f"{job.cell.name()}: {problem}")
     _write(experiment, scale, out, pages)
+    _write_index(pages, out)
     for words in failed:
         print(f"failed: {words}")
     return FAILED if failed else 0
@@ -194,6 +195,7 @@ def _report(args: list[str]) -> int:
         if name or any(result.scores for result in results(experiment, scale, out)):
             print(f"{experiment.source}: {experiment.name}")
             _write(experiment, scale, out, pages)
+    _write_index(pages, out)
     return 0
 
 
@@ -203,7 +205,7 @@ def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
     if jax.config.jax_compilation_cache_dir is None:  # analyses of runs that differ by seed compile the same programs
         jax.config.update("jax_compilation_cache_dir", str(out.resolve() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    from deepcrl.experiments import index, page
+    from deepcrl.experiments import page
     from deepcrl.experiments.results import results
 
     found = results(experiment, scale, out)
@@ -212,8 +214,13 @@ def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
     widths = [max(len(row[k]) for row in (columns, *lines)) for k in range(len(columns))]
     for row in (columns, *lines):
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
-    all_of_them = index.write(list(EXPERIMENTS.values()), pages, out)
-    print(f"report: {written[1]}\nall experiments: {all_of_them[1]}")
+    print(f"report: {written[1]}")
+
+
+def _write_index(pages: Path, out: Path) -> None:
+    from deepcrl.experiments import index
+
+    print(f"all experiments: {index.write(list(EXPERIMENTS.values()), pages, out)[1]}")
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str | int]:

@@ -14,7 +14,6 @@ from deepcrl.analysis.statistics import (
     estimate,
     improvement,
     interquartile_mean,
-    probability_of_improvement,
     reaches,
     score,
 )
@@ -60,12 +59,10 @@ def _networks(experiment: Experiment, cell: Cell) -> list[tuple[dict[str, str], 
     labels, metric = dict(cell.labels), experiment.metric
     if not cell.config.learners:
         return [(labels, metric)]
-    others = {
-        " ".join(word.rpartition(".")[2] for word in words.split()): metric.replace(
-            "eval/", f"eval/{learners.name(index)}"
-        )
-        for index, words in enumerate(cell.config.learners, 1)
-    }
+    others = {}
+    for index, words in enumerate(cell.config.learners, 1):
+        changed = " ".join(word.rpartition(".")[2] for word in words.split())
+        others[changed] = metric.replace("eval/", f"eval/{learners.name(index)}")
     return [(labels | {"network": label}, own) for label, own in {"the collector": metric, **others}.items()]
 
 
@@ -93,8 +90,8 @@ def value_of(metric: str, some: Sequence[Mapping[str, Any]]) -> float:
 
 def state_words(found: Sequence[Result]) -> str:
     """ "not run", "done", or how many runs of how many are."""
-    runs = {result.cell.runs[seed]: state for result in found for seed, state in result.states.items()}
-    states = list(runs.values())
+    by_run = {result.cell.runs[seed]: state for result in found for seed, state in result.states.items()}
+    states = list(by_run.values())
     done, begun = states.count("done"), states.count("partly")
     if done == len(states):
         return "done"
@@ -177,7 +174,7 @@ def _goal_words(result: Result, goal: str) -> str:
 
 
 def depth_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
-    """For every line of a plot over depth: where the score jumps, and whether the deepest beats the shallowest."""
+    """For every line of a plot over depth, where the score jumps."""
     if experiment.x != "depth" or experiment.metric == "wall_s":
         return []
     lines: dict[str, dict[int, list[float]]] = {}
@@ -187,14 +184,8 @@ def depth_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
             lines.setdefault(rest, {})[int(result.cell.labels["depth"])] = list(result.scores.values())
     words = []
     for name, scores in lines.items():
-        if len(scores) < 2:
-            continue
-        least, most = min(scores), max(scores)
-        better = probability_of_improvement(scores[most], scores[least])
-        words.append(
-            f"{name + ': ' if name else ''}{_jump_words(scores)}; a run of depth {most} scores higher than one of "
-            f"depth {least} with probability {better:.2f}."
-        )
+        if len(scores) > 1:
+            words.append(f"{name + ': ' if name else ''}{_jump_words(scores)}.")
     return words
 
 

@@ -28,8 +28,7 @@ def strip(
 ) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
     """A row of pictures at equal times, and a sentence about the episode.
 
-    The episode is the first of a few fresh ones: `analysis.choose` puts near goals first, and shows both what is
-    reached and what is missed; the one here is the farthest of them.
+    Of a few fresh episodes, the one whose goal is farthest from its start.
 
     Raises:
         ConfigError: when the folder holds no run, its environment has no model, or nothing can draw here.

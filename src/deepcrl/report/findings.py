@@ -17,6 +17,7 @@ from deepcrl.analysis.topology import topologies
 from deepcrl.analysis.units import units
 from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import start_cell
+from deepcrl.logging import rows
 from deepcrl.program import make_envs
 from deepcrl.report import maps, text
 from deepcrl.report.build import replace_file
@@ -26,8 +27,6 @@ from deepcrl.train import load_config
 
 FOLDER = "analysis"
 """In a run folder."""
-SUCCESS_RADIUS = 0.5
-"""Metres; as large as a goal is drawn on a map of values."""
 
 
 class Finding(NamedTuple):
@@ -59,28 +58,38 @@ def find(kind: str, run_dir: str | Path, which: Which | int = "latest") -> Findi
 
 
 def kept(kind: str, run_dir: Path) -> Finding:
-    """One analysis of a finished run, made once: what was written into its folder `analysis` is read again. Raises as
-    `find` does."""
+    """One analysis of a run's newest agent, made once: what `write` has left of the same env steps is read again.
+    Raises as `find` does."""
     folder = run_dir / FOLDER
     try:
         data = json.loads((folder / f"{kind}.json").read_text())
-        picture = Markup(data["svg"]) if data["svg"] else (folder / f"{kind}.png").read_bytes()
-        return Finding(data["numbers"], data["words"], picture)
+        if data["env_steps"] == _env_steps(run_dir):
+            picture = Markup(data["svg"]) if data["svg"] else (folder / f"{kind}.png").read_bytes()
+            return Finding(data["numbers"], data["words"], picture)
     except (OSError, ValueError, KeyError):
-        found = find(kind, run_dir)
-        write(found, folder, kind)
-        return kept(kind, run_dir)
+        pass  # none yet, or another version's
+    found = find(kind, run_dir)
+    write(found, run_dir, kind)
+    return found
 
 
-def write(finding: Finding, folder: Path, name: str) -> Path:
-    """The picture as FOLDER/NAME.svg or .png, and the rest as NAME.json beside it; returns the picture's path."""
+def write(finding: Finding, run_dir: Path, kind: str, which: Which | int = "latest") -> Path:
+    """The picture as KIND.svg or KIND.png in the run's folder `analysis`, and the rest as KIND.json beside it; those of
+    another checkpoint than the newest are KIND-WHICH. Returns the picture's path."""
+    folder = run_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    name = kind if which == "latest" else f"{kind}-{which}"
     svg = finding.picture if isinstance(finding.picture, Markup) else None
     path = folder / f"{name}.{'svg' if svg else 'png'}"
     path.write_bytes(finding.picture if isinstance(finding.picture, bytes) else picture_file(finding.picture).encode())
-    data = {"numbers": finding.numbers, "words": finding.words, "svg": svg}
+    data = {"env_steps": _env_steps(run_dir), "numbers": finding.numbers, "words": finding.words, "svg": svg}
     replace_file(folder / f"{name}.json", json.dumps(data, indent=1) + "\n")
     return path
+
+
+def _env_steps(run_dir: Path) -> int:
+    """How far the run is."""
+    return rows.read(run_dir)[-1]["env_steps"]
 
 
 def _topology(run_dir: Path, which: Which | int) -> Finding:
@@ -92,10 +101,11 @@ def _topology(run_dir: Path, which: Which | int) -> Finding:
     for one in found:
         goal = f"({one.map.goal[0]:g}, {one.map.goal[1]:g})"
         lines.append(f"{goal:16} {one.rank_straight:14.2f} {one.rank_path:20.2f} {one.sides_with_path:18.2f}")
-    scene = make_envs(load_config(run_dir))[1].scene
-    assert scene.layout is not None
-    start = start_cell(scene.layout) * scene.cell_size
-    return Finding(numbers, "\n".join(lines), maps.value_figure(scene, found[-1].map, start, SUCCESS_RADIUS))
+    env = make_envs(load_config(run_dir))[1]
+    assert env.scene.layout is not None
+    start = start_cell(env.scene.layout) * env.scene.cell_size
+    picture = maps.value_figure(env.scene, found[-1].map, start, env.spec.success_radius)
+    return Finding(numbers, "\n".join(lines), picture)
 
 
 def _embeddings(run_dir: Path, which: Which | int) -> Finding:
@@ -153,10 +163,7 @@ def _coverage(run_dir: Path, which: Which | int) -> Finding:
     }
     numbers = {"share of the cells": float(reached.sum() / free), **when}
     lines = [f"{reached.sum()} of {free} free cells visited; thousands of env steps before the first visit:"]
-    for row in found.first_visit:
-        lines.append(
-            " ".join("    #" if math.isnan(v) else "never" if math.isinf(v) else f"{v / 1e3:5.0f}" for v in row)
-        )
+    lines += [" ".join(map(_visit, row)) for row in found.first_visit]
     if found.first_step:
         lines.append(f"The replay has forgotten what came before env step {found.first_step:,}.")
     points = [(float(x), float(y)) for x, y in zip(found.env_steps, found.share, strict=True)]

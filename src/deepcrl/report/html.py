@@ -48,10 +48,11 @@ def picture_file(picture: Markup) -> Markup:
     match = re.match(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', picture)
     assert match
     head, body = picture.split(">", 1)
-    size = f'xmlns="http://www.w3.org/2000/svg" width="{match[1]}" height="{match[2]}"'
-    # Where a page would give it: the font.
-    style = f"{_style()}svg {{ font-family: sans-serif; width: auto; }}"
-    return Markup(f"{head} {size}>{tag('style', Markup(style))}{body}\n")
+    width, height = match.groups()
+    # What a page would give it, font and size; the style sheet stretches pictures to their column.
+    own = f"font-family: sans-serif; width: {width}px; height: {height}px"
+    size = f'xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" style="{own}"'
+    return Markup(f"{head} {size}>{tag('style', Markup(_style()))}{body}\n")
 
 
 def data_picture(png: bytes, label: str) -> Markup:
