@@ -231,6 +231,18 @@ def changed(**physics):
     return base._replace(physics={**base.physics, **physics})
 
 
+def test_a_part_is_read_alone_from_its_shapes(saved):
+    whole = state(20)
+    found, info = checkpoint.restore(saved, 20, jax.eval_shape(lambda: whole.network), part="network")
+    assert info == {"wall_s": 20 + 1 / 3}
+    assert jax.tree.structure(found) == jax.tree.structure(whole.network)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(whole.network), strict=True):
+        assert isinstance(a, jax.Array)
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    with pytest.raises(CheckpointError, match=r"differs in physics\.extra"):
+        checkpoint.restore(saved, 20, changed(extra=np.zeros(2)).physics, part="physics")
+
+
 @pytest.mark.parametrize(
     ("like", "message"),
     [

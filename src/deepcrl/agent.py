@@ -14,7 +14,7 @@ from deepcrl.algorithms.base import TrunkView
 from deepcrl.config import Config, ConfigError, override
 from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes, make_evaluate, summarise
-from deepcrl.program import Program, build, init_state, make_envs, run_key
+from deepcrl.program import Program, build, make_envs, run_key
 from deepcrl.train import load_config
 from deepcrl.types import Metrics
 
@@ -61,9 +61,9 @@ def load_agent(run_dir: str | Path, which: Which | int = "latest", env: str | No
     program = build(config)
     folder = run_dir / "checkpoints"
     step = _step(folder, which)
-    # Only the agent is wanted, but the state is restored whole: its digests and shapes are then checked as well.
-    state, _ = checkpoint.restore(folder, step, init_state(program))
-    return wrap(program, state.agent, program.plan.env_steps(step))
+    like = jax.eval_shape(program.algorithm.init, jax.random.key(0))
+    agent, _ = checkpoint.restore(folder, step, like, part="agent")
+    return wrap(program, agent, program.plan.env_steps(step))
 
 
 def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:

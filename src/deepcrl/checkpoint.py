@@ -104,22 +104,27 @@ def damage(folder: Path, step: int) -> str | None:
     return None
 
 
-def restore(folder: Path, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
+def restore(folder: Path, step: int, like: Any, part: str = "") -> tuple[Any, dict[str, Any]]:
     """The state of a checkpoint, with the structure, shapes and kinds of array of `like`, and its `info`.
+
+    Args:
+        like: arrays, or their shapes (ShapeDtypeStruct), which become arrays on the first device.
+        part: a field of the state; only that is read, and `like` is like that.
 
     Raises:
         CheckpointError: when names, shapes or dtypes differ from those of `like`.
     """
-    names, leaves = _flatten(like)
+    names, leaves = _flatten({part: like} if part else like)
     # Restored as numpy, which keeps the simulators' float64; whatever `like` has on a device is put back there.
     with ocp.PyTreeCheckpointer() as checkpointer:
         path = (folder / f"{step:010d}" / "arrays").absolute()
-        stored = checkpointer.metadata(path).item_metadata
-        if set(stored) != set(names):
-            different = sorted(set(stored) ^ set(names))
+        stored = {name for name in checkpointer.metadata(path).item_metadata if part in ("", name.split(".")[0])}
+        if stored != set(names):
+            different = sorted(stored ^ set(names))
             raise CheckpointError(f"checkpoint {step} does not fit this run: it differs in {', '.join(different[:4])}")
         as_numpy = dict.fromkeys(names, ocp.RestoreArgs(restore_type=np.ndarray))
-        found = checkpointer.restore(path, restore_args=as_numpy)
+        # Without transforms what `item` does not name is left on the disk.
+        found = checkpointer.restore(path, item=dict.fromkeys(names, 0), restore_args=as_numpy, transforms={})
     values = []
     for name, leaf in zip(names, leaves, strict=True):
         value = np.asarray(found[name])
@@ -128,7 +133,9 @@ def restore(folder: Path, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
                 f"checkpoint {step} does not fit this run: {name} is {value.dtype}{list(value.shape)}, "
                 f"expected {leaf.dtype}{list(leaf.shape)}"
             )
-        values.append(jax.device_put(value, leaf.sharding) if isinstance(leaf, jax.Array) else value)
+        if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
+            value = jax.device_put(value, leaf.sharding)
+        values.append(value)
     state = jax.tree.unflatten(jax.tree.structure(like), values)
     return state, _manifest(folder, step)["info"]
 

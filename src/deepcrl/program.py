@@ -125,12 +125,16 @@ def init_state(program: Program) -> TrainState:
 def _start(program: Program, seed: int) -> tuple[Agent, EnvState, buffer.Replay]:
     config, env, algorithm = program.config, program.env, program.algorithm
     agent = jax.jit(algorithm.init)(run_key(seed, INIT, 0))
-    replay = buffer.init(
-        buffer.column_sizes(algorithm.columns, transition_sizes(env.spec)),
-        config.train.replay_capacity,
-        config.env.num_envs,
+    return agent, env.reset(run_key(seed, RESET, 0), config.env.num_envs), init_replay(program)
+
+
+def init_replay(program: Program) -> buffer.Replay:
+    """An empty replay of one run."""
+    return buffer.init(
+        buffer.column_sizes(program.algorithm.columns, transition_sizes(program.env.spec)),
+        program.config.train.replay_capacity,
+        program.config.env.num_envs,
     )
-    return agent, env.reset(run_key(seed, RESET, 0), config.env.num_envs), replay
 
 
 def stack(runs: Sequence[Any]) -> Any:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from deepcrl import ConfigError
+from deepcrl import ConfigError, preset
 from deepcrl.analysis.coverage import coverage, of_positions
+from deepcrl.train import create_run_dir
 
 
 def test_first_visits_and_shares():
@@ -31,6 +32,7 @@ def test_a_run_has_been_where_it_started(tiny_run):
     assert found.share[-1] == pytest.approx(np.isfinite(found.first_visit).sum() / 7)
 
 
-def test_an_open_plane_has_no_cells(tiny_run):
-    with pytest.raises(ConfigError, match="no cells"):
-        coverage(tiny_run("reacher"))
+def test_an_open_plane_has_no_cells(tmp_path):
+    create_run_dir(preset("reacher"), tmp_path)
+    with pytest.raises(ConfigError, match="reacher has no cells"):
+        coverage(tmp_path)

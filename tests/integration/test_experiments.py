@@ -48,8 +48,8 @@ def command(folder: Path, name: str) -> list[str]:
 
 def test_a_killed_experiment_goes_on_to_the_same_report(out: Path, tmp_path: Path, capfd: pytest.CaptureFixture):
     """Killed in the middle of its first run; the worker that it leaves behind ends by itself, or is waited for."""
-    process = subprocess.Popen(command(tmp_path / "x", "depth"), stdout=subprocess.DEVNULL)
-    first = tmp_path / "x" / "runs" / cells(lookup("depth"), "smoke")[0].runs[0]
+    process = subprocess.Popen(command(tmp_path / "x", "width"), stdout=subprocess.DEVNULL)
+    first = tmp_path / "x" / "runs" / cells(lookup("width"), "smoke")[0].runs[0]
     give_up = time.monotonic() + 240
     while not rows.read(first):
         assert process.poll() is None
@@ -57,12 +57,12 @@ def test_a_killed_experiment_goes_on_to_the_same_report(out: Path, tmp_path: Pat
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert any(state != "done" for state in results(lookup("depth"), "smoke", tmp_path / "x")[1].states.values())
-    subprocess.run(command(tmp_path / "x", "depth"), check=True, stdout=subprocess.DEVNULL)
-    assert main(["experiment", "run", "depth", "--scale", "smoke", "--out", str(out)]) == 0
-    assert (tmp_path / "x" / "depth-smoke.md").read_text() == (out / "depth-smoke.md").read_text()
+    assert any(state != "done" for state in results(lookup("width"), "smoke", tmp_path / "x")[1].states.values())
+    subprocess.run(command(tmp_path / "x", "width"), check=True, stdout=subprocess.DEVNULL)
+    assert main(["experiment", "run", "width", "--scale", "smoke", "--out", str(out)]) == 0
+    assert (tmp_path / "x" / "width-smoke.md").read_text() == (out / "width-smoke.md").read_text()
     capfd.readouterr()
-    assert main(["experiment", "run", "depth", "--scale", "smoke", "--out", str(out)]) == 0
+    assert main(["experiment", "run", "width", "--scale", "smoke", "--out", str(out)]) == 0
     assert "0 runs to do" in capfd.readouterr().out
 
 
@@ -102,15 +102,15 @@ def numbers(run_dir: Path) -> list[dict]:
 
 
 def test_a_plan_is_priced_before_anything_runs(tmp_path: Path, capfd: pytest.CaptureFixture):
-    args = ["experiment", "plan", "embeddings", "--scale", "smoke", "--out", str(tmp_path), "--jobs", "1"]
+    args = ["experiment", "plan", "behaviours", "--scale", "smoke", "--out", str(tmp_path), "--jobs", "1"]
     assert main(args) == 0
     said = capfd.readouterr().out
-    assert "2 runs left, 800 env steps, 12 updates" in said
-    assert said.count("ms per update") == 2
+    assert "1 runs left, 400 env steps, 6 updates" in said
+    assert said.count("ms per update") == 1
     assert "of checkpoints" in said
     assert not (tmp_path / "runs").exists()
     assert main([*args, "--no-calibrate"]) == 0
-    assert "2 runs left" in capfd.readouterr().out
+    assert "1 runs left" in capfd.readouterr().out
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deepcrl.cli import INTERRUPTED
+from deepcrl.cli import INTERRUPTED, parse_train
+from deepcrl.train import resume, train
 
 POINT = ("--env", "point_u_maze", "--num-envs", "8", "--unroll-length", "20", "--prefill-steps", "40")
 ANT = ("--env", "ant", "--num-envs", "4", "--unroll-length", "20", "--prefill-steps", "40", "--episode-length", "50")
@@ -52,10 +53,10 @@ def interrupt(process: subprocess.Popen, run_dir: Path, how: int, rows: int) -> 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> dict[str, Path]:
-    """One uninterrupted run of each kind."""
+    """One uninterrupted run of each kind, in this process."""
     folder = tmp_path_factory.mktemp("whole")
     for name, args in BUDGETS.items():
-        finish(start("train", *args, "--out", str(folder / name)))
+        train(parse_train(list(args))[0], folder / name)
     return {name: folder / name for name in BUDGETS}
 
 
@@ -66,7 +67,7 @@ def test_a_killed_run_resumes_to_the_same_rows(name: str, whole: dict[str, Path]
     interrupt(process, run_dir, signal.SIGKILL, rows=3)
     finish(process, -signal.SIGKILL)
     assert len(numbers(run_dir)) < 7
-    finish(start("resume", str(run_dir)))
+    resume(run_dir)
     assert numbers(run_dir) == numbers(whole[name])
     assert len(numbers(run_dir)) == 7
 
@@ -83,7 +84,9 @@ def test_signals_end_with_a_checkpoint_and_the_run_resumes(whole: dict[str, Path
     assert numbers(run_dir) == numbers(whole["point"])
 
 
-def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_it_used(whole: dict[str, Path], tmp_path: Path):
+def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_it_used(
+    whole: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+):
     run_dir = tmp_path / "run"
     shutil.copytree(whole["point"], run_dir)
     newest = sorted((run_dir / "checkpoints").iterdir())[-1]
@@ -91,8 +94,8 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_it_used(whole: d
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
-    output = finish(start("resume", str(run_dir)))
-    assert f"checkpoint {int(newest.name)} is damaged" in output
+    resume(run_dir)
+    assert f"checkpoint {int(newest.name)} is damaged" in capsys.readouterr().out
     assert numbers(run_dir) == numbers(whole["point"])
 
 
@@ -108,7 +111,7 @@ def test_resume_of_a_run_killed_before_its_second_row(whole: dict[str, Path], tm
     process = start("train", *BUDGETS["point"], "--out", str(run_dir))
     interrupt(process, run_dir, signal.SIGKILL, rows=1)
     finish(process, -signal.SIGKILL)
-    finish(start("resume", str(run_dir)))
+    resume(run_dir)
     assert numbers(run_dir) == numbers(whole["point"])
 
 

@@ -55,13 +55,13 @@ def test_what_is_kept_is_of_the_newest_agent_only(run_dir, tmp_path):
 
 
 def test_the_words_have_the_numbers_of_the_analysis(run_dir):
-    norms, words = block_norms(run_dir), findings.find("blocks", run_dir)
+    norms, words = block_norms(run_dir), kept("blocks", run_dir)
     for name, found in norms.items():
         assert f"{name}, {len(found.added)} blocks; leaves the stem: {found.stream[0]:.3g}" in words.words
         assert f"{found.added[-1]:8.3g} {found.stream[-1]:8.3g}" in words.words
         assert words.numbers[f"{name}, last over first"] == pytest.approx(1.0)
     share = float(np.isfinite(coverage(run_dir).first_visit).sum()) / 7
-    assert findings.find("coverage", run_dir).numbers["share of the cells"] == pytest.approx(share)
+    assert kept("coverage", run_dir).numbers["share of the cells"] == pytest.approx(share)
 
 
 @pytest.mark.skipif(gl_backend() is None, reason="no GL backend here")

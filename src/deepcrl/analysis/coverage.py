@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from deepcrl import checkpoint
 from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import cells
-from deepcrl.program import build, init_state, make_envs
+from deepcrl.program import build, init_replay, make_envs
 from deepcrl.replay.buffer import valid_times
 from deepcrl.train import load_config
 
@@ -43,10 +44,10 @@ def coverage(run_dir: str | Path) -> Coverage:
         raise ConfigError(f"{config.env.name} has no cells that could be counted")
     program, folder = build(config), run_dir / "checkpoints"
     newest = checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
-    state, _ = checkpoint.restore(folder, newest, init_state(program))
-    first, end = map(int, valid_times(state.replay))
+    replay, _ = checkpoint.restore(folder, newest, jax.eval_shape(lambda: init_replay(program)), part="replay")
+    first, end = map(int, valid_times(replay))
     times = np.arange(first, end)
-    column = np.asarray(state.replay.columns["state"])
+    column = np.asarray(replay.columns["state"])
     position = column[times % len(column)][..., list(spec.goal_indices[:2])]
     return of_positions(position, first, scene.layout, scene.cell_size)
 

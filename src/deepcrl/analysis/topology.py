@@ -14,6 +14,8 @@ from deepcrl.analysis.statistics import rank_correlation
 from deepcrl.analysis.value_map import ValueMap, value_map
 from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import cells
+from deepcrl.program import make_envs
+from deepcrl.train import load_config
 
 DIAGONAL = math.sqrt(2.0)
 
@@ -77,10 +79,11 @@ def topologies(
         ConfigError: when the folder holds no run, the environment is no maze, or the algorithm has no critic.
         CheckpointError: when no checkpoint can be used.
     """
-    agent = agent_lib.load_agent(run_dir, which)
-    scene = agent.env.scene
+    config = load_config(Path(run_dir))
+    scene = make_envs(config)[1].scene
     if scene.layout is None:
-        raise ConfigError(f"{agent.config.env.name} has no walls that a way could lead round")
+        raise ConfigError(f"{config.env.name} has no walls that a way could lead round")
+    agent = agent_lib.load_agent(run_dir, which)
     start = agent.episodes(1, seed=seed)
     rest = start.goal[0, 2:]  # heights, where goals have them
     goals = [np.concatenate([cell * scene.cell_size, rest]) for cell in cells(scene.layout, "G")]
