@@ -14,7 +14,7 @@ from deepcrl.envs import registry
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.experiments import EXPERIMENTS, cells, lookup
 from deepcrl.experiments.index import markdown
-from deepcrl.experiments.record import SCALES
+from deepcrl.experiments.record import SCALES, select
 from deepcrl.experiments.results import results
 from deepcrl.plan import plan
 from deepcrl.program import make_learn, transition_sizes
@@ -133,3 +133,28 @@ def test_unknown_names_are_refused_with_near_matches():
         lookup("dept")
     with pytest.raises(ConfigError, match="scale = 'desk' of depth"):
         cells(lookup("depth"), "desk")
+
+
+def test_cells_are_chosen_by_labels_and_seeds():
+    every = cells(lookup("depth"), "laptop")
+    chosen = select(every, ["depth=4", "depth=32", "task=point_big_maze", "seed=3", "seed=1"])
+    assert [cell.labels for cell in chosen] == [{"task": "point_big_maze", "depth": depth} for depth in ("4", "32")]
+    whole = [cell for cell in every if cell.labels in [one.labels for one in chosen]]
+    assert [cell.runs for cell in chosen] == [{seed: cell.runs[seed] for seed in (1, 3)} for cell in whole]
+    assert select(every, []) == every
+    spaced = select(cells(lookup("layernorm_activation"), "laptop"), ["layers=no LayerNorm"])
+    assert {cell.labels["layers"] for cell in spaced} == {"no LayerNorm"}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("dept=4", "only = 'dept=4': did you mean depth"),
+        ("depth=5", "only = 'depth=5': depth is one of '4', '8', '16', '32'"),
+        ("depth", "only = 'depth': depth is one of '4', '8', '16', '32'"),
+        ("seed=9", "only = 'seed=9': seed is one of '0', '1', '2', '3', '4'"),
+    ],
+)
+def test_labels_that_no_cell_has_are_named(word: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        select(cells(lookup("depth"), "laptop"), [word])

@@ -8,7 +8,7 @@ import tyro
 
 from deepcrl.config import ConfigError, near_matches
 from deepcrl.experiments import EXPERIMENTS, lookup
-from deepcrl.experiments.record import Experiment, cells
+from deepcrl.experiments.record import Cell, Experiment, cells, select
 from deepcrl.flags import parse
 from deepcrl.machine import usable_cores
 from deepcrl.report.text import duration
@@ -23,6 +23,7 @@ USAGE = """usage: deepcrl experiment COMMAND [options]      (deepcrl experiment 
   report     write its pages again
 """
 ScaleName = Literal["paper", "laptop", "smoke"]
+Only = Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=LABEL ...")]
 FAILED = 1
 
 
@@ -69,24 +70,27 @@ def _plan(args: list[str]) -> int:
         /,
         scale: ScaleName = "laptop",
         out: Path = OUT,
+        only: Only = (),
         jobs: int | None = None,
         calibrate: bool = True,
-    ) -> tuple[Experiment, str, Path, int, bool]:
+    ) -> tuple[Experiment, str, Path, list[Cell], int, bool]:
         """Say what is left to run of an experiment, and what it will cost on this machine.
 
         Args:
             name: The experiment; `deepcrl experiment list` prints them all.
             scale: Size of its runs.
             out: Folder of all experiments' runs.
+            only: Price only runs with these labels, such as depth=4 depth=8 seed=0.
             jobs: Processes at once; one for each core if not given.
             calibrate: Time a few updates of every configuration, for an estimate of hours and disk.
         """
-        return lookup(name), scale, out, _workers(jobs), calibrate
+        experiment = lookup(name)
+        return experiment, scale, out, select(cells(experiment, scale), only), _workers(jobs), calibrate
 
-    experiment, scale, out, workers, calibrate = parse(options, "deepcrl experiment plan", args)
+    experiment, scale, out, chosen, workers, calibrate = parse(options, "deepcrl experiment plan", args)
     from deepcrl.experiments import pricing, runs
 
-    work = runs.jobs(cells(experiment, scale), out)
+    work = runs.jobs(chosen, out)
     number, env_steps, updates = pricing.count(work)
     print(f"{experiment.name}, scale {scale}: {number} runs left, {env_steps:,} env steps, {updates:,} updates")
     if not calibrate or not work:
@@ -109,6 +113,7 @@ def _run(args: list[str]) -> int:
         /,
         scale: ScaleName = "laptop",
         out: Path = OUT,
+        only: Only = (),
         jobs: int | None = None,
         launcher: Literal["processes", "slurm"] = "processes",
         slurm: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = (),
@@ -120,17 +125,20 @@ def _run(args: list[str]) -> int:
             name: The experiment; `deepcrl experiment list` prints them all.
             scale: Size of its runs.
             out: Folder of all experiments' runs; equal configurations have one run there.
+            only: Train only runs with these labels, such as depth=4 depth=8 seed=0; the report has all that are done.
             jobs: Processes at once; one for each core if not given.
             launcher: Processes of this machine, or jobs of a Slurm cluster.
             slurm: Submitit's parameters, slurm_partition=gpu timeout_min=600.
             pages: Folder of the reports; OUT if not given.
         """
-        return lookup(name), scale, out, _workers(jobs), launcher, slurm, pages or out
+        experiment = lookup(name)
+        chosen = select(cells(experiment, scale), only)
+        return experiment, scale, out, chosen, _workers(jobs), launcher, slurm, pages or out
 
-    experiment, scale, out, workers, launcher, slurm, pages = parse(options, "deepcrl experiment run", args)
+    experiment, scale, out, chosen, workers, launcher, slurm, pages = parse(options, "deepcrl experiment run", args)
     from deepcrl.experiments import runner, runs
 
-    work = runs.jobs(cells(experiment, scale), out)
+    work = runs.jobs(chosen, out)
     left = sum(len(job.folders) for job in work)
     print(
         f"{experiment.name}, scale {scale}: {left} runs to do, in {len(work)} jobs; logs in {out / 'logs'}", flush=True

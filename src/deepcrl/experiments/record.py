@@ -2,8 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deepcrl.algorithms import DEFAULT_ALGORITHM
@@ -143,6 +143,29 @@ def _cells(experiment: Experiment, scale: str) -> list[Cell]:
         config = _canonical(override(start, {**changes, "seed": size.seeds[0]}))
         found.append(Cell(labels, config, size.seeds))
     return found
+
+
+def select(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
+    """Those that agree with words AXIS=LABEL and seed=NUMBER; several of one axis are alternatives.
+
+    Raises:
+        ConfigError: for a word that fits none of the cells.
+    """
+    wanted: dict[str, list[str]] = {}
+    for word in only:
+        axis, _, label = word.partition("=")
+        known = {axis: list(dict.fromkeys(cell.labels[axis] for cell in cells)) for axis in cells[0].labels}
+        known["seed"] = list(dict.fromkeys(str(seed) for cell in cells for seed in cell.seeds))
+        if axis not in known:
+            raise ConfigError(f"only = {word!r}: {near_matches(axis, known)}")
+        if label not in known[axis]:
+            raise ConfigError(f"only = {word!r}: {axis} is one of {', '.join(map(repr, known[axis]))}")
+        wanted.setdefault(axis, []).append(label)
+    seeds = wanted.pop("seed", None)
+    found = [cell for cell in cells if all(cell.labels[axis] in labels for axis, labels in wanted.items())]
+    if seeds is None:
+        return found
+    return [replace(cell, seeds=tuple(seed for seed in cell.seeds if str(seed) in seeds)) for cell in found]
 
 
 def _canonical(config: Config) -> Config:
