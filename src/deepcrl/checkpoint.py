@@ -122,9 +122,12 @@ def restore(folder: Path, step: int, like: Any, part: str = "") -> tuple[Any, di
         if stored != set(names):
             different = sorted(stored ^ set(names))
             raise CheckpointError(f"checkpoint {step} does not fit this run: it differs in {', '.join(different[:4])}")
-        as_numpy = dict.fromkeys(names, ocp.RestoreArgs(restore_type=np.ndarray))
-        # Without transforms what `item` does not name is left on the disk.
-        found = checkpointer.restore(path, item=dict.fromkeys(names, 0), restore_args=as_numpy, transforms={})
+        wanted = ocp.args.PyTreeRestore(
+            item=dict.fromkeys(names, 0),
+            restore_args=dict.fromkeys(names, ocp.RestoreArgs(restore_type=np.ndarray)),
+            partial_restore=True,  # what `item` does not name is left on the disk
+        )
+        found = checkpointer.restore(path, wanted)
     values = []
     for name, leaf in zip(names, leaves, strict=True):
         value = np.asarray(found[name])
