@@ -9,7 +9,7 @@ import pytest
 
 from deepcrl.config import ConfigError, override, to_dict
 from deepcrl.experiments import cells, index, lookup, page
-from deepcrl.experiments.results import claim_words, depth_words, goal_table, level_table, results, state_words
+from deepcrl.experiments.results import claim_words, depth_words, goal_tables, level_table, results, state_words
 from deepcrl.experiments.runs import folders, jobs, states
 from deepcrl.logging import rows
 from deepcrl.report.text import MISSING
@@ -84,9 +84,12 @@ def test_the_papers_claims_are_compared(out):
 def test_goals_and_levels_say_when(out):
     """A goal is reached in 20, 40, ... 100% of the episodes of the five evaluations, another in a quarter, always."""
     found = results(DEPTH, "laptop", out)
-    columns, lines = goal_table(found)
-    assert columns == ["task", "depth", "(3,2)", "(3,10)"]
-    assert lines[0] == ["point_u_maze", "4", "60% (5 of 5 after 384k)", "25% (0 of 5)"]
+    tables = goal_tables(found)
+    assert list(tables) == ["point_u_maze_eval", "point_big_maze_eval"]
+    for (columns, lines), task in zip(tables.values(), ("point_u_maze", "point_big_maze"), strict=True):
+        assert columns == ["task", "depth", "(3,2)", "(3,10)"]
+        assert [line[:2] for line in lines] == [[task, depth] for depth in ("4", "8", "16", "32")]
+        assert lines[0][2:] == ["60% (5 of 5 after 384k)", "25% (0 of 5)"]
     assert lines[-1] == ["point_big_maze", "32", MISSING, MISSING]
     columns, lines = level_table((0.0, 3.5, 500.0), found)
     assert columns == ["task", "depth", "0", "3.5", "500"]

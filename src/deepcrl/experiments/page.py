@@ -17,7 +17,7 @@ from deepcrl.experiments.results import (
     Result,
     claim_words,
     depth_words,
-    goal_table,
+    goal_tables,
     level_table,
     state_words,
 )
@@ -77,15 +77,17 @@ def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Pa
             ),
             Table("First evaluations at or above a score", *level_table(levels, found), len(levels)),
         ]
-    if goals := goal_table(found):
+    if by_env := goal_tables(found):
         parts += [
             Heading("By goal"),
             Words(
                 "Goals by the maze's cell, row and column: share of the last five evaluations' episodes that reach it; "
                 "in brackets the seeds that came to reach it in half of them, and after how many env steps (median)."
             ),
-            Table("Episodes that reach the goal, by its cell", *goals, len(goals[0]) - len(found[0].cell.labels)),
         ]
+        for env, (header, body) in by_env.items():
+            number = len(header) - len(found[0].cell.labels)
+            parts += [Words(f"In {env}:"), Table(f"Episodes that reach the goal, in {env}", header, body, number)]
     if curves := list(_curves(experiment, found)):
         parts += [Heading("Learning"), Words(f"Mean over seeds, by {experiment.x}."), *curves]
     for kind in experiment.analyses:

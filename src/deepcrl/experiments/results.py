@@ -127,20 +127,27 @@ def _verdict(chance: Estimate) -> str:
     return f"{verdict}; a run of the first is above one of the second with probability {chance}."
 
 
-def goal_table(found: Sequence[Result]) -> tuple[list[str], list[list[str]]] | None:
-    """By cell of the maze in which the goal lies: the share of episodes that reach it, mean over seeds of the last five
-    evaluations, and how many seeds came to reach it in half of the episodes, and after how many env steps (median).
+def goal_tables(found: Sequence[Result]) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """By environment that the runs are evaluated in, and in it by cell of the maze in which the goal lies: the share of
+    episodes that reach it, mean over seeds of the last five evaluations, and how many seeds came to reach it in half of
+    the episodes, and after how many env steps (median).
 
-    None where goals lie in no cells, or in too many for a table.
+    Environments whose goals lie in no cells, or in too many for a table, have none.
     """
-    keys = {key for result in found for some in result.rows.values() for row in some for key in row}
-    goals = {key.removeprefix(CELL) for key in keys if key.startswith(CELL)}
-    if not 0 < len(goals) <= MOST_GOALS:
-        return None
-    ordered = sorted(goals, key=lambda goal: [int(number) for number in goal.split(",")])
-    columns = [*found[0].cell.labels, *(f"({goal})" for goal in ordered)]
-    lines = [[*result.cell.labels.values(), *(_goal_words(result, goal) for goal in ordered)] for result in found]
-    return columns, lines
+    groups: dict[str, list[Result]] = {}
+    for result in found:
+        config = result.cell.config
+        groups.setdefault(config.evaluation.env or config.env.name, []).append(result)
+    tables = {}
+    for env, own in groups.items():
+        keys = {key for result in own for some in result.rows.values() for row in some for key in row}
+        goals = {key.removeprefix(CELL) for key in keys if key.startswith(CELL)}
+        if 0 < len(goals) <= MOST_GOALS:
+            ordered = sorted(goals, key=lambda goal: [int(number) for number in goal.split(",")])
+            columns = [*found[0].cell.labels, *(f"({goal})" for goal in ordered)]
+            lines = [[*result.cell.labels.values(), *(_goal_words(result, goal) for goal in ordered)] for result in own]
+            tables[env] = columns, lines
+    return tables
 
 
 def level_table(levels: Sequence[float], found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
