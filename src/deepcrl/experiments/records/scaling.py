@@ -101,7 +101,7 @@ BUDGET = Experiment(
     claims=(Claim("depth", "8", "4"), Claim("depth", "16", "4")),
     x="depth",
     note="Four times the env steps and four times the updates per env step are equally many updates. Where not said "
-    "otherwise the point mazes' step sizes are 1e-3 (temperature 3e-3) and their discount is 0.95; the paper's are 3e-4 "
+    "otherwise the step sizes of point mazes are 1e-3 (temperature 3e-3), their discount is 0.95; the paper has 3e-4 "
     "and 0.99. The humanoid's row at depth 8 differs between Figures 6 and 13, perhaps by the budget.",
 )
 
