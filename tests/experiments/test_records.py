@@ -90,17 +90,18 @@ def test_what_is_trained_in_the_papers_scale_is_the_papers():
     assert plan(config).total_updates == 4 * 3150 * 800 - 17 * 800
 
 
+NUMBERS = ("discount", "actor_learning_rate", "critic_learning_rate", "temperature_learning_rate")
 SIZES = ("depth", "width", "actor_depth", "critic_depth", "actor_width", "critic_width")
 
 
 def step_of(config: Config) -> tuple:
-    """What decides the types of a training step; depth, width and batch are lengths of axes that are there anyway."""
+    """What decides the types of a training step; depth, width and batch are lengths of axes that are there anyway, and
+    discounts and step sizes are numbers."""
     spec = spec_of(config.env.name)
     network = {key: value for key, value in to_dict(config)["network"].items() if key not in SIZES}
     of_learners = [" ".join(word for word in text.split() if "depth" not in word) for text in config.learners]
-    return (spec.state_size, spec.goal_size, spec.action_size), json.dumps(
-        [to_dict(config)["agent"], network, of_learners]
-    )
+    agent = {key: value for key, value in to_dict(config)["agent"].items() if key not in NUMBERS}
+    return (spec.state_size, spec.goal_size, spec.action_size), json.dumps([agent, network, of_learners])
 
 
 STEPS = {step_of(cell.config): (name, scale, cell) for name, scale in EVERY for cell in cells(lookup(name), scale)}
