@@ -81,6 +81,9 @@ def test_a_failed_cell_is_named_and_stops_no_other(out: Path, tmp_path: Path, ca
     assert "failed: depth 4: exit code 1" in said
     assert "no usable checkpoint" in said
     assert "depth 8: done" in said
+    only = ["--out", str(tmp_path), "--only", "depth=8"]
+    assert main(["experiment", "run", "depth", "--scale", "smoke", *only]) == 0
+    assert "0 runs to do" in capfd.readouterr().out
 
 
 def test_a_cluster_trains_the_same_runs(out: Path, tmp_path: Path):
@@ -111,6 +114,9 @@ def test_a_plan_is_priced_before_anything_runs(tmp_path: Path, capfd: pytest.Cap
     assert not (tmp_path / "runs").exists()
     assert main([*args, "--no-calibrate"]) == 0
     assert "1 runs left" in capfd.readouterr().out
+    some = ["--only", "depth=4", "seed=1", "--no-calibrate"]
+    assert main(["experiment", "plan", "depth", "--scale", "smoke", "--out", str(tmp_path), *some]) == 0
+    assert "1 runs left, 400 env steps, 6 updates" in capfd.readouterr().out
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture):

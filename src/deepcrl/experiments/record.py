@@ -151,11 +151,11 @@ def select(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
     Raises:
         ConfigError: for a word that fits none of the cells.
     """
+    known = {axis: list(dict.fromkeys(cell.labels[axis] for cell in cells)) for axis in cells[0].labels}
+    known["seed"] = list(dict.fromkeys(str(seed) for cell in cells for seed in cell.seeds))
     wanted: dict[str, list[str]] = {}
     for word in only:
         axis, _, label = word.partition("=")
-        known = {axis: list(dict.fromkeys(cell.labels[axis] for cell in cells)) for axis in cells[0].labels}
-        known["seed"] = list(dict.fromkeys(str(seed) for cell in cells for seed in cell.seeds))
         if axis not in known:
             raise ConfigError(f"only = {word!r}: {near_matches(axis, known)}")
         if label not in known[axis]:

@@ -1,8 +1,9 @@
 """The experiments themselves: data, by what they ask about."""
 
 from deepcrl.experiments.record import Experiment
-from deepcrl.experiments.records import insight, methods, scaling
+from deepcrl.experiments.records import insight, limits, methods, scaling
 
 EXPERIMENTS: dict[str, Experiment] = {
-    experiment.name: experiment for experiment in scaling.EXPERIMENTS + insight.EXPERIMENTS + methods.EXPERIMENTS
+    experiment.name: experiment
+    for experiment in scaling.EXPERIMENTS + limits.EXPERIMENTS + insight.EXPERIMENTS + methods.EXPERIMENTS
 }

@@ -4,6 +4,11 @@ from deepcrl.experiments.record import Axis, Changes, Published
 
 HUNDRED_MILLION = 99_993_600
 """The paper's 100 million env steps: the 3,150 whole collections that its code does of them."""
+DEPTHS = (4, 8, 16, 32, 64)
+FIVE = (0, 1, 2, 3, 4)
+THREE_SEEDS = (0, 1, 2)
+HARD_MAZES = ("point_u_maze", "point_big_maze")
+"""A straight line to most goals runs into a wall in both."""
 BUDGETS = {
     "arm_binpick_hard": 1,
     "arm_push_easy": 1,

@@ -1,8 +1,17 @@
 """What deep networks do differently: the paper's Figures 3, 8 to 11 and 17."""
 
 from deepcrl.experiments.record import Axis, Claim, Experiment, Scale, along
-from deepcrl.experiments.records.common import HUNDRED_MILLION, LAPTOP, SMOKE, THREE, mazes, tasks
-from deepcrl.experiments.records.scaling import FIVE, HARD_MAZES, THREE_SEEDS
+from deepcrl.experiments.records.common import (
+    FIVE,
+    HARD_MAZES,
+    HUNDRED_MILLION,
+    LAPTOP,
+    SMOKE,
+    THREE,
+    THREE_SEEDS,
+    mazes,
+    tasks,
+)
 
 BEHAVIOURS = Experiment(
     name="behaviours",

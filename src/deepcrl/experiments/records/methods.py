@@ -1,8 +1,21 @@
 """Other algorithms, other architectures: Figures 12 (appendix), 13, 15, 16 and 20, Tables 2, 5 and 6 of the paper."""
 
 from deepcrl.experiments.record import Axis, Claim, Experiment, Published, Scale, along
-from deepcrl.experiments.records.common import ALL, HUNDRED_MILLION, LAPTOP, LEVELS, SMOKE, THREE, mazes, row, tasks
-from deepcrl.experiments.records.scaling import DEPTHS, FIVE, HARD_MAZES, THREE_SEEDS
+from deepcrl.experiments.records.common import (
+    ALL,
+    DEPTHS,
+    FIVE,
+    HARD_MAZES,
+    HUNDRED_MILLION,
+    LAPTOP,
+    LEVELS,
+    SMOKE,
+    THREE,
+    THREE_SEEDS,
+    mazes,
+    row,
+    tasks,
+)
 
 METHODS = ("crl", "sac", "sac_her", "td3_her", "gcsl", "gcbc")
 METHOD = Axis(

@@ -1,13 +1,21 @@
-"""Depth, width, batch and time: the paper's Figures 1, 4 to 7, 12 and its Tables 1 and 3 to 6."""
+"""Depth, budget, width and batch: the paper's Figures 1, 4 to 7 and its Table 1."""
 
 from deepcrl.experiments.record import Axis, Changes, Claim, Experiment, Published, Scale, along
-from deepcrl.experiments.records.common import ALL, HUNDRED_MILLION, LAPTOP, LEVELS, SMOKE, THREE, mazes, row, tasks
-
-DEPTHS = (4, 8, 16, 32, 64)
-FIVE = (0, 1, 2, 3, 4)
-THREE_SEEDS = (0, 1, 2)
-HARD_MAZES = ("point_u_maze", "point_big_maze")
-"""A straight line to most goals runs into a wall in both."""
+from deepcrl.experiments.records.common import (
+    ALL,
+    DEPTHS,
+    FIVE,
+    HARD_MAZES,
+    HUNDRED_MILLION,
+    LAPTOP,
+    LEVELS,
+    SMOKE,
+    THREE,
+    THREE_SEEDS,
+    mazes,
+    row,
+    tasks,
+)
 
 # Task: depth 4 and 64, each a mean and its standard error (Table 1).
 TABLE_1 = {
@@ -279,126 +287,4 @@ BATCH = Experiment(
     "800) and 2048 (249); here every batch size has all of them.",
 )
 
-LIMITS = Experiment(
-    name="limits",
-    source="Figure 12 (main text)",
-    question="Does depth go on helping up to 1024 layers?",
-    finding="It does in the humanoid's U-maze, to 1024 layers of the critic; in its big maze to 256.",
-    scales={
-        "paper": Scale(
-            (
-                Axis(
-                    "task",
-                    {
-                        "humanoid_u_maze": {
-                            "env.name": "humanoid_u_maze",
-                            "train.total_env_steps": HUNDRED_MILLION * 3 // 2,
-                            "evaluation.num_evals": 150,
-                        },
-                        "humanoid_big_maze": {
-                            "env.name": "humanoid_big_maze",
-                            "train.total_env_steps": HUNDRED_MILLION,
-                        },
-                    },
-                ),
-                Axis(
-                    "depth",
-                    {str(depth): {"network.depth": depth} for depth in (4, 64, 256, 512)}
-                    | {"1024": {"network.critic_depth": 1024, "network.actor_depth": 512}},
-                ),
-            ),
-            THREE_SEEDS,
-            leave_out=lambda labels: labels["depth"] == ("512" if labels["task"] == "humanoid_u_maze" else "1024"),
-        ),
-        "laptop": Scale(
-            (mazes("point_u_maze"), along("depth", "network.depth", 4, 64, 256)),
-            (0,),
-            {
-                **LAPTOP,
-                "network.width": 16,
-                "network.branch_scale": "depth",
-                "train.total_env_steps": 160_000,
-                "evaluation.num_evals": 5,
-            },
-        ),
-        "smoke": Scale((along("depth", "network.depth", 4, 256),), (0,), SMOKE),
-    },
-    claims=(Claim("depth", "64", "4"), Claim("depth", "256", "64"), Claim("depth", "1024", "256")),
-    x="depth",
-    note="At 1024 the paper's actor has 512 layers, since its loss exploded with more. The figure gives no numbers.",
-)
-
-TABLE_3 = {
-    "humanoid": (1.48, 2.13, 3.40, 5.92, 10.99),
-    "ant_big_maze": (2.12, 2.77, 4.04, 6.57, 11.66),
-    "ant_u4_maze": (1.98, 2.54, 3.81, 6.35, 11.43),
-    "ant_u5_maze": (9.46, 10.99, 16.09, 31.49, 46.40),
-    "ant_hardest_maze": (5.11, 6.39, 8.94, 13.97, 23.96),
-    "arm_push_easy": (9.97, 11.02, 12.20, 14.94, 19.52),
-    "arm_push_hard": (9.74, 10.55, 11.98, 14.40, 18.53),
-    "arm_binpick_hard": (18.41, 17.48, 19.47, 21.91, 29.64),
-    "humanoid_u_maze": (8.72, 11.29, 16.36, 26.48, 46.74),
-    "humanoid_big_maze": (12.45, 15.02, 20.34, 30.61, 50.33),
-}
-WALL_CLOCK = Experiment(
-    name="wall_clock",
-    source="Table 3",
-    question="What does depth cost in time?",
-    finding="Hours grow less than in proportion to depth: 1.6 to 7.4 times from depth 4 to 64.",
-    scales={
-        "paper": Scale((tasks(*ALL), along("depth", "network.depth", *DEPTHS)), FIVE),
-        "laptop": Scale(
-            (mazes("point_u_maze"), along("depth", "network.depth", 4, 16, 64, 256, 1024)),
-            (0,),
-            {
-                **LAPTOP,
-                "train.total_env_steps": 64_000,
-                "train.updates_per_env_steps": "1:320",
-                "evaluation.num_evals": 1,
-                "evaluation.num_envs": 16,
-            },
-        ),
-        "smoke": Scale((along("depth", "network.depth", 4, 8),), (0, 1), SMOKE),
-    },
-    x="depth",
-    metric="wall_s",
-    published=tuple(
-        number
-        for task, hours in TABLE_3.items()
-        for number in row(tuple(3600 * h for h in hours), "depth", DEPTHS, task=task)
-    ),
-    note="The paper's hours, in seconds here, of graphics cards that it does not name. At laptop scale a few updates "
-    "only, one for every 320 env steps.",
-)
-
-TABLE_4 = (3.23, 4.19, 6.07, 9.83, 17.33, 32.67, 73.83, 120.88, 134.15)
-WALL_CLOCK_LIMITS = Experiment(
-    name="wall_clock_limits",
-    source="Table 4",
-    question="What do 1024 layers cost in time?",
-    finding="134 hours in the humanoid's U-maze, 42 times as many as 4 layers.",
-    scales={
-        "paper": Scale(
-            (
-                Axis("task", {"humanoid_u_maze": {"env.name": "humanoid_u_maze"}}),
-                Axis(
-                    "depth",
-                    {str(depth): {"network.depth": depth} for depth in (4, 8, 16, 32, 64, 128, 256, 512)}
-                    | {"1024": {"network.critic_depth": 1024, "network.actor_depth": 512}},
-                ),
-            ),
-            (0,),
-            {"train.total_env_steps": HUNDRED_MILLION * 3 // 2, "evaluation.num_evals": 150},
-        ),
-        "laptop": WALL_CLOCK.scales["laptop"],
-        "smoke": WALL_CLOCK.scales["smoke"],
-    },
-    x="depth",
-    metric="wall_s",
-    published=row(
-        tuple(3600 * h for h in TABLE_4), "depth", (4, 8, 16, 32, 64, 128, 256, 512, 1024), task="humanoid_u_maze"
-    ),
-    note="Ratios to Table 3 say that these runs had 150 million env steps, not 400.",
-)
-
-EXPERIMENTS = (DEPTH, BUDGET, WIDTH, RESIDUAL, ACTOR_CRITIC, BATCH, LIMITS, WALL_CLOCK, WALL_CLOCK_LIMITS)
+EXPERIMENTS = (DEPTH, BUDGET, WIDTH, RESIDUAL, ACTOR_CRITIC, BATCH)
