@@ -1,10 +1,13 @@
 """Every environment of the table: it resets, steps, keeps its shapes and its bookkeeping."""
 
 import jax
+import mujoco
 import numpy as np
 import pytest
 
 from deepcrl.config import ConfigError
+from deepcrl.envs import registry
+from deepcrl.envs.mjx_engine import mjx_engine
 from deepcrl.envs.registry import ENVIRONMENTS, QUICKSTART, lookup, make_env, resolve_engine
 from deepcrl.presets import preset
 
@@ -133,6 +136,16 @@ def test_engine_names():
     assert resolve_engine("point_u_maze", "jax") == "jax"
     with pytest.raises(ConfigError, match=r"env\.engine = 'jax' cannot step ant; it has: auto, mujoco, mjx, spring"):
         make_env("ant", engine="jax")
+
+
+def test_a_model_beyond_an_engine_is_refused(monkeypatch):
+    monkeypatch.setattr(registry, "ENVIRONMENTS", dict(ENVIRONMENTS))
+    spec = mujoco.MjSpec()
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICIT
+    spec.worldbody.add_body(name="ball").add_geom(size=(0.1, 0, 0))
+    registry.register("mine", {"mjx": lambda length: (None, mjx_engine(spec.compile(), 1))})
+    with pytest.raises(ConfigError, match=r"^env\.engine = 'mjx' cannot step the model of mine: .*IMPLICIT"):
+        make_env("mine")
 
 
 def test_episode_length_can_be_set():

@@ -56,10 +56,13 @@ def resolve_engine(name: str, engine: str) -> str:
 def make_env(
     name: str, *, engine: str = "auto", auto_reset: AutoReset = "fresh", episode_length: int | None = None
 ) -> Env:
-    """Build an environment by name. Raises ConfigError for an unknown name or engine."""
+    """Build an environment by name. Raises ConfigError for an unknown name or engine, or a model beyond the engine."""
     engine = resolve_engine(name, engine)
     if name.startswith(gymnasium_env.PREFIX):
         name = name.removeprefix(gymnasium_env.PREFIX)
         return gymnasium_env.gymnasium_env(name, auto_reset=auto_reset, episode_length=episode_length)
-    task, physics_engine = lookup(name).engines[engine](episode_length)
+    try:
+        task, physics_engine = lookup(name).engines[engine](episode_length)
+    except NotImplementedError as lacking:  # what MJX and Brax raise, and we beside them, for a user's own model
+        raise ConfigError(f"env.engine = {engine!r} cannot step the model of {name}: {lacking}") from lacking
     return vector.build(task, physics_engine, auto_reset)
