@@ -59,6 +59,7 @@ DEPTH = Experiment(
 )
 
 LONGER: Changes = {"train.total_env_steps": 2_560_000, "evaluation.num_evals": 80}
+AS_THE_PAPER = "2560k, the paper's step sizes and discount"
 BUDGET = Experiment(
     name="budget",
     source="beyond Figure 1",
@@ -82,14 +83,14 @@ BUDGET = Experiment(
         ),
         "laptop": Scale(
             (
-                mazes("point_u_maze"),
+                mazes(*HARD_MAZES),
                 along("depth", "network.depth", 4, 8, 16),
                 Axis(
                     "budget",
                     {
                         "640k": {},
                         "2560k": LONGER,
-                        "2560k, the paper's step sizes and discount": {
+                        AS_THE_PAPER: {
                             **LONGER,
                             "agent.actor_learning_rate": 3e-4,
                             "agent.critic_learning_rate": 3e-4,
@@ -103,6 +104,7 @@ BUDGET = Experiment(
             THREE_SEEDS,
             LAPTOP,
             levels=LEVELS,
+            leave_out=lambda labels: labels["task"] != "point_u_maze" and labels["budget"] != AS_THE_PAPER,
         ),
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0, 1), SMOKE),
     },
