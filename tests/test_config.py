@@ -160,6 +160,14 @@ def test_identity_is_a_hash_of_canonical_json():
     assert config_id(from_dict(backwards)) == config_id(CHANGED)
 
 
+def test_options_that_came_later_do_not_rename_older_runs():
+    """A younger field counts from the value on that older runs did not have."""
+    older = dataclasses.asdict(BASE)
+    assert older["network"].pop("stem_bias") == 0.0
+    text = json.dumps(older, sort_keys=True, separators=(",", ":"))
+    assert config_id(BASE) == config_id(from_dict(older)) == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def test_a_float_given_as_an_int_is_the_same_configuration():
     given = dataclasses.replace(BASE, agent=dataclasses.replace(BASE.agent, logsumexp_penalty=1))
     said = override(BASE, {"agent.logsumexp_penalty": 1})

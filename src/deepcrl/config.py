@@ -23,6 +23,10 @@ Activation = Literal["swish", "relu", "gelu"]
 BranchScale = Literal["none", "depth", "zero"]
 
 
+LATER = {"later": True}
+"""Marks a field that is younger than runs that exist: `config_id` leaves it out while it has its default."""
+
+
 class ConfigError(ValueError):
     """A value that no run can be made from. The message names the field, the value and what is allowed."""
 
@@ -74,6 +78,9 @@ class NetworkConfig:
     branch_scale: BranchScale = "none"
     """Factor of a block's output before it is added: "depth" is 1 / number of blocks; "zero" is learnt for each
     feature and starts at 0, so that every block starts as the identity."""
+    stem_bias: float = field(default=0.0, metadata=LATER)
+    """Biases of the stem start uniform(±stem_bias), in the units of its inputs. From 0, the paper's, a norm behind the
+    stem hides how far along a ray from the origin an input lies, until the biases have grown."""
     final_norm: bool = False
     """LayerNorm between the last block and the heads."""
     representation_size: int = 64
@@ -207,10 +214,21 @@ def from_dict(data: Mapping[str, Any]) -> Config:
 
 
 def config_id(config: Config) -> str:
-    """Twelve hexadecimal digits that name this configuration: a hash of its canonical JSON."""
+    """Twelve hexadecimal digits that name this configuration: a hash of its canonical JSON.
+
+    Fields marked `LATER` are in it only where they differ from their defaults: older runs keep their names.
+    """
     canonical = from_dict(to_dict(config))  # a float given as an int is a float
-    text = json.dumps(to_dict(canonical), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_named(canonical), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _named(node: Any) -> Any:
+    """The settings that decide a configuration's id."""
+    if not dataclasses.is_dataclass(node):
+        return node
+    values = {f: getattr(node, f.name) for f in dataclasses.fields(node)}
+    return {f.name: _named(value) for f, value in values.items() if "later" not in f.metadata or value != f.default}
 
 
 @functools.cache

@@ -35,6 +35,7 @@ CHANGES = {
     "network.norm": "hyper",
     "network.activation": "relu",
     "network.branch_scale": "zero",
+    "network.stem_bias": 2.0,
     "network.final_norm": True,
     "network.representation_size": 32,
     "network.remat": "block",

@@ -112,6 +112,41 @@ def test_with_branches_that_start_at_zero_a_trunk_is_its_stem():
     assert (np.abs(to64(gradients.stack.weight)).max(axis=1) > 0.0).all()
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_stem_biases_are_uniform_and_nothing_else_changes(backbone):
+    network = dataclasses.replace(BASE, width=512, backbone=backbone)
+    before, after = (init(dataclasses.replace(network, stem_bias=bias)) for bias in (0.0, 3.0))
+    changed = [
+        (old, new)
+        for old, new in zip(jax.tree.leaves(to64(before)), jax.tree.leaves(to64(after)), strict=True)
+        if (old != new).any()
+    ]
+    ((old, new),) = changed
+    assert new.shape == (512,)
+    assert not old.any()
+    assert 2.9 < np.abs(new).max() <= 3.0
+    assert abs(new.mean()) < 0.3
+    assert new.std() == pytest.approx(np.sqrt(3), rel=0.1)
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_without_stem_biases_a_fresh_trunk_cannot_tell_how_far_along_a_ray_its_input_lies(norm):
+    x = jnp.asarray(inputs())
+    gap = {}
+    for bias in (0.0, 1.0):
+        trunk = init(dataclasses.replace(BASE, norm=norm, width=64, stem_bias=bias))
+        features = to64(trunk(x))
+        gap[bias] = np.abs(to64(trunk(3.0 * x)) - features).max() / np.abs(features).max()
+    assert gap[0.0] < 1e-4
+    assert gap[1.0] > 0.1
+
+
+@pytest.mark.parametrize("bias", [-1.0, float("nan"), float("inf")])
+def test_limits_of_stem_biases_that_are_none_are_refused(bias):
+    with pytest.raises(ConfigError, match=f"network.stem_bias = {bias} must be at least 0 and finite"):
+        check_network(NetworkConfig(stem_bias=bias))
+
+
 def test_hyper_blocks_add_vectors_of_length_root_width_and_their_units_have_no_bias():
     trunk = init(dataclasses.replace(BASE, norm="hyper", width=32))
     block = jax.tree.map(lambda leaf: leaf[1], trunk.stack.blocks)

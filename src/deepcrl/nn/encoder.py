@@ -12,8 +12,9 @@ from deepcrl.nn.residual import ResidualStack, Unit, activate, check_depth
 class Trunk(eqx.Module):
     """Stem and blocks: inputs to features of size W, which the paper's network never normalises at the end.
 
-    The stem is one unit, with a bias under every norm: without one a network with hyperspherical layers could not tell
-    where its input lies along a ray (SimbaV2 appends a constant to the input for this). With backbone "preactivation"
+    The stem is one unit, with a bias under every norm: without one a network could not tell where its input lies along
+    a ray (SimbaV2 appends a constant to the input for this), and it can hardly at first where the bias starts at 0, as
+    the paper's does and `stem_bias` changes. With backbone "preactivation"
     the stem is a bare Dense, hyperspherical if the others are, and norm and activation follow the last block.
     """
 
@@ -29,6 +30,10 @@ class Trunk(eqx.Module):
         stem_key, stack_key = jax.random.split(key)
         preactivation = network.backbone == "preactivation"
         stem = Unit.init(stem_key, input_size, width, network)
+        if network.stem_bias:
+            limits = {"minval": -network.stem_bias, "maxval": network.stem_bias}
+            bias = jax.random.uniform(jax.random.fold_in(stem_key, 1), (width,), **limits)
+            stem = eqx.tree_at(lambda unit: unit.dense.bias, stem, bias)
         return cls(
             stem=stem.dense if preactivation else stem,
             stack=ResidualStack.init(stack_key, network, depth=depth, width=width),
@@ -97,6 +102,8 @@ def check_network(network: NetworkConfig) -> None:
     for path, value in sizes.items():
         if value < 1:
             raise ConfigError(f"{path} = {value} must be at least 1")
+    if not 0 <= network.stem_bias < float("inf"):
+        raise ConfigError(f"network.stem_bias = {network.stem_bias} must be at least 0 and finite")
     if network.branch_scale != "none":
         scale = f"network.branch_scale = {network.branch_scale!r}"
         if network.backbone == "plain":
