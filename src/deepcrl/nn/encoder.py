@@ -31,9 +31,8 @@ class Trunk(eqx.Module):
         preactivation = network.backbone == "preactivation"
         stem = Unit.init(stem_key, input_size, width, network)
         if network.stem_bias:
-            limits = {"minval": -network.stem_bias, "maxval": network.stem_bias}
-            bias = jax.random.uniform(jax.random.fold_in(stem_key, 1), (width,), **limits)
-            stem = eqx.tree_at(lambda unit: unit.dense.bias, stem, bias)
+            spread = jax.random.uniform(jax.random.fold_in(stem_key, 1), (width,), minval=-1.0, maxval=1.0)
+            stem = eqx.tree_at(lambda unit: unit.dense.bias, stem, network.stem_bias * spread)
         return cls(
             stem=stem.dense if preactivation else stem,
             stack=ResidualStack.init(stack_key, network, depth=depth, width=width),
