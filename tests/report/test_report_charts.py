@@ -49,6 +49,19 @@ def test_intervals_stand_over_their_places_at_the_height_of_their_ends(parse):
     assert "No value yet." in charts.interval_chart([], label="L")
 
 
+@pytest.mark.parametrize("name", ["short", "a name of a hundred characters, " * 3])
+def test_names_beside_a_plot_leave_it_its_width_and_stay_within_the_chart(parse, name):
+    intervals = charts.interval_chart([(name, {"4": (5.0, 1.0, 10.0)})], label="L")
+    curves = line_chart([Series(name, [(0, 1.0), (10, 2.0)])], label="L", x_max=10)
+    for chart in (intervals, curves):
+        page = parse(chart)
+        (picture,) = page.all("svg")
+        base = page.all("line", "base")[0]
+        label = page.all("text", "end")[0]
+        assert float(base["x2"]) - float(base["x1"]) >= charts.LEAST_PLOT
+        assert float(label["x"]) + charts.CHARACTER * len(name) <= float(picture["viewbox"].split()[2])
+
+
 def test_scattered_points_keep_their_shape(parse):
     """A right triangle of sides 3 and 4, whichever way the picture is stretched."""
     points = [(1.0, 1.0), (5.0, 1.0), (5.0, 4.0)]

@@ -14,6 +14,8 @@ CHARACTER = 6.0
 """Width of a character at the size of the labels, about."""
 WIDE_UNIT = 72.0
 """Space to the right of a chart that the words "env steps" need beside the last tick."""
+LEAST_PLOT = 170.0
+"""Width that long names beside a plot leave to it: the chart is wider then."""
 LINE = 12.0
 """Least distance between two labels."""
 MANY = 40
@@ -121,10 +123,11 @@ def line_chart(
     tick = tick or tick_text(y_axis)
     ends = [f"{one.name} {show(one.values[-1])}".strip() for one in drawn]
     left = 10 + CHARACTER * max(len(tick(v)) for v in y_axis.ticks)
-    right = max(WIDE_UNIT, 12 + CHARACTER * max(map(len, ends)))
+    beside = max(WIDE_UNIT, 12 + CHARACTER * max(map(len, ends)))
+    right = max(WIDTH - beside, left + LEAST_PLOT)
 
     def across(x: float) -> float:
-        return left + x / max(x_max, 1.0) * (WIDTH - left - right)
+        return left + x / max(x_max, 1.0) * (right - left)
 
     def down(y: float) -> float:
         return TOP + (1 - y_axis.place(y)) * (HEIGHT - TOP - BOTTOM)
@@ -132,14 +135,14 @@ def line_chart(
     parts = [_grid(down, y_axis, tick, left, right), _x_axis(across, x_max, right, unit)]
     if reference is not None and y_axis.ticks[0] <= reference[0] <= y_axis.ticks[-1]:
         y = down(reference[0])
-        parts.append(tag("line", x1=left, x2=WIDTH - right, y1=y, y2=y, class_="reference"))
+        parts.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="reference"))
         parts.append(tag("text", reference[1], x=left + 4, y=y - 4, class_="muted"))
     places = _spread_labels([down(one.values[-1]) for one in drawn])
     for index, one in enumerate(drawn):
         parts.append(_curve(one, index, across, down, show, unit))
-        parts.append(tag("text", ends[index], x=WIDTH - right + 8, y=places[index] + 4, class_=f"end s{index}"))
+        parts.append(tag("text", ends[index], x=right + 8, y=places[index] + 4, class_=f"end s{index}"))
     spoken = "; ".join(f"{end} at the end" for end in ends)
-    return svg(WIDTH, HEIGHT, f"{label} over {unit}: {spoken}", *parts, class_="chart")
+    return svg(right + beside, HEIGHT, f"{label} over {unit}: {spoken}", *parts, class_="chart")
 
 
 def interval_chart(
@@ -160,8 +163,9 @@ def interval_chart(
     axis = value_axis(every, zero=True, top=None)
     tick = tick_text(axis)
     left = 10 + CHARACTER * max(len(tick(v)) for v in axis.ticks)
-    right = 12 + CHARACTER * max(len(name) for name, _ in series)
-    slot = (WIDTH - left - right) / len(places)
+    beside = 12 + CHARACTER * max(len(name) for name, _ in series)
+    right = max(WIDTH - beside, left + LEAST_PLOT)
+    slot = (right - left) / len(places)
 
     def down(y: float) -> float:
         return TOP + (1 - axis.place(y)) * (HEIGHT - TOP - BOTTOM)
@@ -186,8 +190,8 @@ def interval_chart(
         parts.append(tag("g", *marks, class_=f"s{index % 6}"))
         ends.append(points[-1][1])
     for index, (y, (name, _)) in enumerate(zip(_spread_labels(ends), series, strict=True)):
-        parts.append(tag("text", name, x=WIDTH - right + 8, y=y + 4, class_=f"end s{index % 6}"))
-    return svg(WIDTH, HEIGHT + (LINE if tilted else 0), label, *parts, class_="chart")
+        parts.append(tag("text", name, x=right + 8, y=y + 4, class_=f"end s{index % 6}"))
+    return svg(right + beside, HEIGHT + (LINE if tilted else 0), label, *parts, class_="chart")
 
 
 def scatter_chart(
@@ -230,7 +234,7 @@ def _grid(down: Callable, axis: Axis, tick: Callable[[float], str], left: float,
     for value in axis.ticks:
         y = down(value)
         kind = "base" if value == axis.ticks[0] else "grid"
-        parts.append(tag("line", x1=left, x2=WIDTH - right, y1=y, y2=y, class_=kind))
+        parts.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_=kind))
         parts.append(tag("text", tick(value), x=left - 6, y=y + 4, class_="tick", text_anchor="end"))
     if axis.logarithmic:
         parts.append(tag("text", "log scale", x=left + 4, y=TOP + 8, class_="muted"))
@@ -241,7 +245,7 @@ def _x_axis(across: Callable, x_max: float, right: float, unit: str) -> Markup:
     step = nice_step(max(x_max, 1.0), 4)
     ticks = [k * step for k in range(math.floor(x_max / step + 1e-9) + 1)]
     parts = [tag("text", text.steps(x), x=across(x), y=HEIGHT - 8, class_="tick", text_anchor="middle") for x in ticks]
-    return join([*parts, tag("text", unit, x=WIDTH - right + 18, y=HEIGHT - 8, class_="muted")])
+    return join([*parts, tag("text", unit, x=right + 18, y=HEIGHT - 8, class_="muted")])
 
 
 def _curve(
