@@ -91,6 +91,7 @@ def test_goals_and_levels_say_when(out):
         assert [line[:2] for line in lines] == [[task, depth] for depth in ("4", "8", "16", "32")]
         assert lines[0][2:] == ["60% (5 of 5 after 384k)", "25% (0 of 5)"]
     assert lines[-1] == ["point_big_maze", "32", MISSING, MISSING]
+    assert goal_tables([result._replace(metric="wall_s") for result in found]) == tables
     columns, lines = level_table((0.0, 3.5, 500.0), found)
     assert columns == ["task", "depth", "0", "3.5", "500"]
     # Seeds 0 to 4 score 1, 2, 3, 4, 100, plus -2 to 2 from evaluation to evaluation; 3.5 is reached by all but the

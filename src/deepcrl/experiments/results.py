@@ -169,7 +169,8 @@ def _level_words(result: Result, level: float) -> str:
 
 
 def _goal_words(result: Result, goal: str) -> str:
-    name = f"{result.metric.replace('time_at_goal', 'success_any')}/{goal}"
+    has_goals = result.metric.endswith("time_at_goal")  # and seconds, of which some pages are, have none
+    name = f"{result.metric.replace('time_at_goal', 'success_any')}/{goal}" if has_goals else f"{CELL}{goal}"
     seeds = [[row for row in some if name in row] for some in result.rows.values()]
     seeds = [some for some in seeds if some]
     if not seeds:
