@@ -23,9 +23,9 @@ import numpy as np
 
 import jaxgcrl_stack
 from deepcrl.envs import vector
-from deepcrl.envs.mujoco_engine import usable_cores
 from deepcrl.envs.protocol import Env
 from deepcrl.envs.registry import lookup, make_env
+from deepcrl.machine import usable_cores
 
 ENVS = (
     "ant", "ant_u_maze", "ant_u4_maze", "ant_u5_maze", "ant_big_maze", "ant_hardest_maze", "ant_ball", "ant_push",

@@ -17,6 +17,7 @@ PACKAGE = "deepcrl"
 LEVELS = {
     "config": 0,
     "types": 0,
+    "machine": 0,
     "plan": 1,
     "flags": 1,
     "nn": 1,
@@ -25,7 +26,6 @@ LEVELS = {
     "envs": 1,
     "logging": 1,
     "checkpoint": 1,
-    "machine": 1,
     "algorithms": 2,
     "collect": 2,
     "evaluate": 2,

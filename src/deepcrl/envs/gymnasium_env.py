@@ -23,8 +23,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from deepcrl.config import AutoReset, ConfigError
-from deepcrl.envs.mujoco_engine import usable_cores
 from deepcrl.envs.protocol import Env, EnvSpec, EnvState, Options, Scene
+from deepcrl.machine import usable_cores
 
 PREFIX = "gymnasium:"
 """What the names of these environments begin with in a configuration."""

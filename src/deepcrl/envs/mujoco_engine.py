@@ -1,24 +1,22 @@
-"""Native MuJoCo, batched: a pool of threads steps N environments, each thread in an MjData of its own.
+"""Native MuJoCo, batched: its own pool of threads steps N environments, outside of Python's lock.
 
 An environment lives in plain arrays (positions, velocities, solver warm start), never in an MjData, so those arrays
-alone decide what follows: results depend on neither the number of threads nor on what an MjData held before, and a
+alone decide what follows: results depend on neither the number of threads nor on what was simulated before, and a
 resumed run goes on exactly.
 """
 
-import functools
 import logging
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
 
 from deepcrl.envs.protocol import Engine, Physics
+from deepcrl.machine import usable_cores
 
 if TYPE_CHECKING:
     import mujoco
+    from mujoco.batch import Batch
 
 
 def mujoco_engine(model: "mujoco.MjModel", substeps: int, threads: int | None = None) -> Engine:
@@ -33,17 +31,6 @@ def mujoco_engine(model: "mujoco.MjModel", substeps: int, threads: int | None = 
     return Engine(on_device=False, start=stepper.start, step=stepper.step)
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that live as long as the process, shared by all engines that want as many."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="mujoco")
-
-
 def _silence(mujoco) -> None:
     """Send MuJoCo's warnings to Python's log instead of stderr and a file in the working directory.
 
@@ -53,17 +40,18 @@ def _silence(mujoco) -> None:
         mujoco.set_mju_user_warning(logging.getLogger(__name__).debug)
 
 
-_Work = Callable[[Any, Any, Iterator[int]], None]
-
-
 def sensor_slices(model: "mujoco.MjModel") -> dict[str, slice]:
     """Where in "sensordata" each of the model's named sensors is."""
     sensors = [model.sensor(index) for index in range(model.nsensor)]
     return {sensor.name: slice(int(sensor.adr[0]), int(sensor.adr[0] + sensor.dim[0])) for sensor in sensors}
 
 
+_KEPT = ("qpos", "qvel", "qacc_warmstart")
+"""What an environment carries from step to step."""
+
+
 class _Stepper:
-    """The model, one MjData per thread, and how a row of numbers maps to MuJoCo's state."""
+    """The model, and MuJoCo's batches of it by number of environments, into and out of which states are copied."""
 
     def __init__(self, model: "mujoco.MjModel", substeps: int, threads: int):
         import mujoco
@@ -72,19 +60,9 @@ class _Stepper:
             raise ValueError("a model with activations, mocap bodies, user data or plugins has more state than is kept")
         _silence(mujoco)
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
-        parts = mujoco.mjtState
-        # MuJoCo packs the parts into a row in this order. Time is written too, always 0, lest it pile up.
-        signature = parts.mjSTATE_TIME | parts.mjSTATE_QPOS | parts.mjSTATE_QVEL | parts.mjSTATE_WARMSTART
         self._model, self._substeps, self._threads = model, substeps, threads
-        self._signature = int(signature | parts.mjSTATE_CTRL)
-        self._sizes = {"time": 1, "qpos": model.nq, "qvel": model.nv, "qacc_warmstart": model.nv, "ctrl": model.nu}
-        stops = np.cumsum(list(self._sizes.values())).tolist()
-        self._places = {name: slice(stop - size, stop) for (name, size), stop in zip(self._sizes.items(), stops)}
         self._limit = mujoco.mjMAXVAL
-        self._mj_set, self._mj_step, self._mj_get = mujoco.mj_setState, mujoco.mj_step, mujoco.mj_getState
-        self._mj_forward = mujoco.mj_forward
-        # One caller, at most `threads` tasks at once: there is always one left to take.
-        self._free = [mujoco.MjData(model) for _ in range(threads)]
+        self._batches: dict[int, tuple[Batch, dict[str, np.ndarray]]] = {}
 
     def start(self, physics: Physics, active: Bool[Array, "N"] | None = None) -> dict[str, Any]:
         """Fresh starts, "qpos" [N, nq] and "qvel" [N, nv], in double precision, with zeros as "qacc_warmstart".
@@ -94,65 +72,47 @@ class _Stepper:
         qpos, qvel = np.array(physics["qpos"], np.float64), np.array(physics["qvel"], np.float64)
         started = {"qpos": qpos, "qvel": qvel, "qacc_warmstart": np.zeros_like(qvel)}
         if self._model.nsensordata:
-            started["sensordata"] = np.zeros((len(qpos), self._model.nsensordata))
-            self._run(started, np.zeros((len(qpos), self._model.nu)), active, self._read)
+            batch, fields = self._load(started, np.zeros((len(qpos), self._model.nu)))
+            batch.forward(_indices(active))
+            started["sensordata"] = _where(active, fields["sensordata"], np.zeros_like(fields["sensordata"]))
         return started
 
     def step(
         self, physics: Physics, control: Float[Array, "N C"], active: Bool[Array, "N"] | None = None
     ) -> dict[str, Any]:
         """All rows one control step later; rows not `active` as they were. A diverged row is NaN throughout."""
-        physics = dict(physics)
-        if "sensordata" in physics:
-            physics["sensordata"] = np.array(physics["sensordata"])
-        table = self._run(physics, control, active, self._advance)
-        if not np.abs(table).max(initial=0.0) <= self._limit:
-            table[~(np.abs(table) <= self._limit).all(axis=1)] = np.nan
-        return physics | {name: table[:, place].copy() for name, place in self._places.items() if name in physics}
+        batch, fields = self._load(physics, control)
+        batch.step(_indices(active), self._substeps)
+        after = {name: fields[name].copy() for name in _KEPT}
+        if not np.abs(batch.state).max(initial=0.0) <= self._limit:
+            diverged = ~(np.abs(batch.state) <= self._limit).all(axis=1)
+            for rows in after.values():
+                rows[diverged] = np.nan
+        if "sensordata" in fields:
+            after["sensordata"] = _where(active, fields["sensordata"], physics["sensordata"])
+        return after
 
-    def _run(self, physics: Physics, control: Any, active: Bool[Array, "N"] | None, work: "_Work"):
-        """Let `work` do the active rows of (state table, sensors), both in place; returns the table."""
+    def _load(self, physics: Physics, control: Any) -> "tuple[Batch, dict[str, np.ndarray]]":
+        """The batch for as many environments, holding these states, and views of its fields [N, D] by name."""
         num_envs = len(control)
-        rows = {"time": np.zeros((num_envs, 1)), **physics, "ctrl": control}
-        table = np.concatenate([np.asarray(rows[name], np.float64) for name in self._sizes], axis=1)
-        sensors = physics.get("sensordata")
-        chosen = range(num_envs) if active is None else np.flatnonzero(active).tolist()
-        # Threads draw rows one by one: contacts make some rows far slower.
-        queue = iter(chosen)
-        helpers = min(self._threads, len(chosen)) - 1
-        tasks = [_pool(self._threads - 1).submit(work, table, sensors, queue) for _ in range(helpers)]
-        work(table, sensors, queue)
-        for task in tasks:
-            task.result()
-        return table
+        if num_envs not in self._batches:
+            from mujoco.batch import Batch
 
-    def _advance(
-        self, table: Float64[np.ndarray, "N _"], sensors: Float64[np.ndarray, "N _"] | None, queue: Iterator[int]
-    ) -> None:
-        model, signature, substeps = self._model, self._signature, self._substeps
-        mj_set, mj_step, mj_get = self._mj_set, self._mj_step, self._mj_get
-        data = self._free.pop()
-        try:
-            readings = data.sensordata
-            for index in queue:
-                row = table[index]
-                mj_set(model, data, row, signature)
-                mj_step(model, data, substeps)  # without Python's lock
-                mj_get(model, data, row, signature)
-                if sensors is not None:
-                    sensors[index] = readings
-        finally:
-            self._free.append(data)
+            batch = Batch(self._model, num_envs, min(self._threads, num_envs))
+            names = (*_KEPT, "ctrl", "time") + ("sensordata",) * bool(self._model.nsensordata)
+            self._batches[num_envs] = batch, {name: batch.bind(name) for name in names}
+        batch, fields = self._batches[num_envs]
+        for name in _KEPT:
+            fields[name][:] = physics[name]
+        fields["ctrl"][:] = control
+        fields["time"][:] = 0.0  # lest it pile up
+        return batch, fields
 
-    def _read(
-        self, table: Float64[np.ndarray, "N _"], sensors: Float64[np.ndarray, "N _"], queue: Iterator[int]
-    ) -> None:
-        """Sensors of states as they are."""
-        data = self._free.pop()
-        try:
-            for index in queue:
-                self._mj_set(self._model, data, table[index], self._signature)
-                self._mj_forward(self._model, data)
-                sensors[index] = data.sensordata
-        finally:
-            self._free.append(data)
+
+def _indices(active: Bool[Array, "N"] | None) -> Any:
+    return None if active is None else np.flatnonzero(active)
+
+
+def _where(active: Bool[Array, "N"] | None, new: Float64[np.ndarray, "N D"], old: Float64[np.ndarray, "N D"]) -> Any:
+    """Rows that have been computed, else the old ones; a copy."""
+    return new.copy() if active is None else np.where(np.asarray(active)[:, None], new, old)

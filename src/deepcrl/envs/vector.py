@@ -5,6 +5,8 @@ environment on the host. All that differs is who moves the physics.
 """
 
 import functools
+import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -162,14 +164,46 @@ def _device_functions(task: Task, engine: Engine, auto_reset: Resets):
     return reset, step
 
 
+def _jit_to_host(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Jit a function to a tree of float32, int32 and bool arrays [N, ...], for callers that want them in numpy.
+
+    As every array that comes out costs microseconds, they come out as the columns of two, floats and integers.
+    """
+    shapes: dict[str, Any] = {}  # of the tree, once it has been traced; they differ in N alone
+
+    @jax.jit
+    def columns(*args: Any) -> tuple[Array, Array]:
+        tree = function(*args)
+        shapes["tree"] = jax.eval_shape(lambda: tree)
+        flat = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(tree)]
+        floats = [leaf for leaf in flat if leaf.dtype == jnp.float32]
+        integers = [leaf.astype(jnp.int32) for leaf in flat if leaf.dtype != jnp.float32]
+        return jnp.concatenate(floats, axis=1), jnp.concatenate(integers, axis=1)
+
+    def call(*args: Any) -> Any:
+        floats, integers = (np.asarray(array) for array in columns(*args))
+        taken = {True: 0, False: 0}
+
+        def take(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+            is_float = leaf.dtype == jnp.float32
+            start = taken[is_float]
+            taken[is_float] = stop = start + math.prod(leaf.shape[1:])
+            array = (floats if is_float else integers)[:, start:stop]
+            return array.reshape(len(array), *leaf.shape[1:]).astype(leaf.dtype, copy=False)
+
+        return jax.tree.map(take, shapes["tree"])
+
+    return call
+
+
 def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
     """Host environments keep physics in numpy at the simulator's precision; the rest is computed on the CPU backend."""
     cpu = jax.devices("cpu")[0]
-    # An array that goes in or out of a jitted call costs microseconds, of which a step of a small robot has few.
+    # Every array that goes into a jitted call costs microseconds, of which a step of a small robot has few.
     passed_by = {"physics": {}, "state": None, "key": None}
     of_last_step = ("achieved_goal", "next_state", "success", "grades", "distance", "terminated", "truncated")
     not_judged_by = {"physics": {}, "key": None, **dict.fromkeys(of_last_step)}
-    judge = jax.jit(lambda before, physics: _judge(task, before, physics)._replace(**passed_by))
+    judge = _jit_to_host(lambda before, physics: _judge(task, before, physics)._replace(**passed_by))
     control_of = jax.jit(lambda action, physics: jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0), physics))
     draw = jax.jit(lambda key, episode: _draw_starts(task, key, episode, auto_reset))
     restart = jax.jit(lambda after, starts, goals: _restart(task, after, starts, goals))
@@ -196,7 +230,7 @@ def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
             else:
                 control = np.asarray(control_of(np.asarray(action), single(state.physics)))
             physics = engine.step(state.physics, control, active)
-            after = on_host(judge(state._replace(**not_judged_by), single(physics)))
+            after = judge(state._replace(**not_judged_by), single(physics))
             after = after._replace(state=after.next_state, key=state.key)
             done = after.terminated | after.truncated
             if auto_reset != "never" and done.any():

@@ -1,0 +1,34 @@
+"""How batches leave jitted calls for the host."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepcrl.envs.vector import _jit_to_host
+
+
+@pytest.mark.parametrize("num_envs", [1, 5])
+def test_results_of_every_kind_reach_the_host_as_they_are(num_envs):
+    def function(x, flags):
+        return {
+            "matrix": x * 2.0,
+            "deep": (x[:, :, None] + jnp.arange(4.0), flags),
+            "vector": x[:, 1] - 1.0,
+            "count": jnp.cumsum(flags),
+            "none": {},
+        }
+
+    x = np.random.default_rng(0).normal(size=(num_envs, 3)).astype(np.float32)
+    flags = np.arange(num_envs) % 2 == 0
+    call = _jit_to_host(function)
+    for values in (x, -x):  # traced, then from the cache
+        result = call(values, flags)
+        assert set(result) == {"matrix", "deep", "vector", "count", "none"}
+        np.testing.assert_array_equal(result["matrix"], values * 2)
+        np.testing.assert_allclose(result["deep"][0], values[:, :, None] + np.arange(4), rtol=1e-6)
+        np.testing.assert_array_equal(result["deep"][1], flags)
+        np.testing.assert_array_equal(result["vector"], values[:, 1] - 1)
+        np.testing.assert_array_equal(result["count"], np.cumsum(flags))
+        kinds = [result["matrix"].dtype, result["deep"][1].dtype, result["count"].dtype]
+        assert kinds == [np.float32, bool, np.int32]
+        assert all(isinstance(leaf, np.ndarray) for leaf in (result["matrix"], *result["deep"], result["count"]))
