@@ -7,9 +7,11 @@ import pytest
 from scipy.stats import spearmanr
 
 from deepcrl import ConfigError, preset
+from deepcrl.agent import LoadedAgent
 from deepcrl.analysis.statistics import rank_correlation
-from deepcrl.analysis.topology import Topology, shortest_ways, topologies
+from deepcrl.analysis.topology import EPISODES, Topology, shortest_ways, topologies, topology
 from deepcrl.analysis.value_map import ValueMap
+from deepcrl.envs.registry import make_env
 from deepcrl.train import create_run_dir
 
 D = math.sqrt(2.0)
@@ -41,7 +43,10 @@ def made(values: np.ndarray) -> Topology:
     straight = np.array([[0.0, 1.0], [np.nan, 2.0], [0.5, 1.5]])
     path = np.array([[0.0, 1.0], [np.nan, 2.0], [4.0, 3.0]])
     edges = np.arange(4.0)
-    return Topology(ValueMap(edges, edges[:3], np.where(np.isnan(path), np.nan, values), np.zeros(2)), straight, path)
+    values = np.where(np.isnan(path), np.nan, values)
+    way = [(0, 0), (0, 1), (1, 1), (2, 1)]  # all but the far end
+    own_way = np.array([[grid[place] for grid in (values, straight, path)] for place in way])
+    return Topology(ValueMap(edges, edges[:3], values, np.zeros(2)), straight, path, own_way)
 
 
 def test_a_critic_that_knows_the_walls_and_one_that_does_not():
@@ -52,6 +57,53 @@ def test_a_critic_that_knows_the_walls_and_one_that_does_not():
     # Distances 0, 1, 2, 0.5, 1.5 and 0, 1, 2, 4, 3 order the pairs (1, 0.5), (2, 0.5), (2, 1.5), (0.5, 1.5) apart.
     # This value is wrong about the third of the four.
     assert made(np.array([[5.0, 4.0], [0.0, 1.0], [0.0, 3.0]])).sides_with_path == pytest.approx(0.75)
+
+
+def test_a_critic_that_knows_its_own_way_and_not_the_places_beside_it():
+    one = made(np.array([[5.0, 4.0], [0.0, 3.0], [9.0, 2.0]]))
+    assert one.sides_with_path == pytest.approx(0.25)  # the far end, to which it never goes, is taken for the best
+    assert (one.rank_path_on_own_way, one.sides_with_path_on_own_way) == (1.0, 1.0)
+    # Of the four places on the way, the last two are the only pair that the distances order differently.
+    assert made(np.array([[5.0, 4.0], [0.0, 2.0], [0.0, 3.0]])).sides_with_path_on_own_way == 0.0
+    lost = one._replace(own_way=np.zeros((0, 3)))
+    assert math.isnan(lost.rank_path_on_own_way)
+    assert math.isnan(lost.sides_with_path_on_own_way)
+
+
+def test_the_own_way_is_that_of_episodes_which_reach_the_goal():
+    """A walker that follows the middle of the U, and critics that measure from where it is."""
+    middle = np.array([[4.0, 4.0], [4.0, 12.0], [12.0, 12.0], [12.0, 4.0]])
+
+    def walk(state, goal, *, mode, seed=0):
+        turn = np.where(state[:, 1] < 11.5, 1, 2)
+        turn[state[:, 0] > 11.5] = 3
+        return np.clip((middle[turn] - state) / 0.6, -1.0, 1.0)
+
+    def agent(value, act=walk):
+        env = make_env("point_u_maze")
+        return LoadedAgent(preset("point_u_maze"), env, 0, act, value, None, None, None, None)  # pyright: ignore
+
+    goal = np.array([12.0, 4.0], np.float32)
+    naive = topology(agent(lambda state, action, goal: -np.linalg.norm(state - goal, axis=1)), goal)
+    steps = math.ceil(24.0 / 0.6)
+    assert EPISODES * (steps - 3) < len(naive.own_way) < EPISODES * (steps + 3)
+    value, straight, path = naive.own_way.T
+    np.testing.assert_allclose(value, -straight, rtol=1e-5)
+    assert straight.max() == pytest.approx(D * 8.0, abs=0.4)
+    assert 18.0 < path.max() < 24.5  # over the grid it cuts the corners
+    assert path.min() < 1.5
+    assert naive.sides_with_path_on_own_way == 0.0
+
+    def progress(state, action, goal):
+        x, y = state.T
+        legs = [y - 4.0, 8.0 + x - 4.0, 16.0 + 12.0 - y]
+        return np.select([(x < 6.0) & (y < 10.0), y >= 10.0], legs[:2], legs[2])
+
+    wise = topology(agent(progress), goal)
+    assert wise.rank_path_on_own_way > 0.95
+    assert wise.sides_with_path_on_own_way > 0.95
+    still = topology(agent(lambda state, action, goal: state[:, 0], lambda state, goal, **_: 0.0 * state), goal)
+    assert still.own_way.shape == (0, 3)
 
 
 def test_every_goal_of_a_run_nearest_first(tiny_run):

@@ -11,23 +11,33 @@ from jaxtyping import Bool, Float
 from deepcrl import agent as agent_lib
 from deepcrl.agent import LoadedAgent
 from deepcrl.analysis.statistics import rank_correlation
-from deepcrl.analysis.value_map import ValueMap, value_map
+from deepcrl.analysis.value_map import ValueMap, value_map, values
+from deepcrl.analysis.visits import visits
 from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import cells
 from deepcrl.program import make_envs
 from deepcrl.train import load_config
 
 DIAGONAL = math.sqrt(2.0)
+EPISODES = 8
+"""Of the agent itself, for every goal."""
 
 
 class Topology(NamedTuple):
-    """The critic's value for one goal beside two distances to it, on the same grid; NaN inside walls."""
+    """The critic's value for one goal beside two distances to it: all over a grid, NaN inside walls, and on the way
+    that the agent itself takes there.
+
+    A critic learns what follows from what was done at a place. One that the agent passes only when it is sent elsewhere
+    has a low value however near it is, so that what is known of walls shows on the agent's own way.
+    """
 
     map: ValueMap
     straight: Float[np.ndarray, "I J"]
     """Metres to the goal through everything."""
     path: Float[np.ndarray, "I J"]
     """Metres to the goal along the shortest way over the grid."""
+    own_way: Float[np.ndarray, "K 3"]
+    """Value, straight and path of every step of those fresh episodes towards this goal that reach it, until they do."""
 
     @property
     def rank_straight(self) -> float:
@@ -43,18 +53,31 @@ class Topology(NamedTuple):
     def sides_with_path(self) -> float:
         """Of the pairs of places that the two distances order differently, the share in which the value orders them
         as the shortest way does; ties count half. 1: the critic knows every wall; 0: it knows none."""
-        value, straight, path = map(self._free, (self.map.values, self.straight, self.path))
+        return _sides_with_path(*map(self._free, (self.map.values, self.straight, self.path)))
 
-        def order(x: np.ndarray) -> np.ndarray:
-            return np.sign(x[:, None] - x[None, :])
+    @property
+    def rank_path_on_own_way(self) -> float:
+        """`rank_path` of the places on the agent's own way; NaN where it does not reach the goal."""
+        return rank_correlation(self.own_way[:, 0], -self.own_way[:, 2]) if len(self.own_way) else math.nan
 
-        by_path = order(path)
-        differ = by_path * order(straight) < 0
-        agree = -by_path * order(value)
-        return float(np.mean((1.0 + agree[differ]) / 2.0)) if differ.any() else math.nan
+    @property
+    def sides_with_path_on_own_way(self) -> float:
+        """`sides_with_path` of the places on the agent's own way; NaN where it does not reach the goal, or where the
+        straight line and the way order all of these places alike."""
+        return _sides_with_path(*self.own_way.T)
 
     def _free(self, grid: Float[np.ndarray, "I J"]) -> Float[np.ndarray, " K"]:
         return grid[np.isfinite(self.path)]
+
+
+def _sides_with_path(value: np.ndarray, straight: np.ndarray, path: np.ndarray) -> float:
+    def order(x: np.ndarray) -> np.ndarray:
+        return np.sign(x[:, None] - x[None, :])
+
+    by_path = order(path)
+    differ = by_path * order(straight) < 0
+    agree = -by_path * order(value)
+    return float(np.mean((1.0 + agree[differ]) / 2.0)) if differ.any() else math.nan
 
 
 def topology(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int = 30, seed: int = 0) -> Topology:
@@ -67,7 +90,23 @@ def topology(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int =
     nearest = np.unravel_index(np.nanargmin(straight), straight.shape)
     # The way over the grid ends at the grid's place nearest to the goal; what lies between is added to all.
     path = shortest_ways(free, (int(nearest[0]), int(nearest[1]))) * spacing + straight[nearest]
-    return Topology(found, straight, np.where(np.isfinite(path), path, np.nan))
+    path = np.where(np.isfinite(path), path, np.nan)
+    return Topology(found, straight, path, _own_way(agent, found, path, seed))
+
+
+def _own_way(agent: LoadedAgent, found: ValueMap, path: Float[np.ndarray, "I J"], seed: int) -> np.ndarray:
+    """`Topology.own_way`, the length of the shortest way being that from the grid's place that a step is in."""
+    goal = found.goal
+    seen = visits(agent, EPISODES, agent.env.spec.episode_length, seed, goal=goal)
+    at_goal = seen.success & seen.first
+    arrival = np.where(at_goal.any(axis=0), at_goal.argmax(axis=0), -1)
+    underway = np.arange(len(at_goal))[:, None] <= arrival
+    states, places = seen.state[underway], seen.achieved[underway][:, :2]
+    if not len(states):
+        return np.zeros((0, 3))
+    i, j = (np.searchsorted(edges, places[:, k]) - 1 for k, edges in enumerate((found.x, found.y)))
+    way = np.stack([values(agent, states, goal), np.hypot(*(places - goal[:2]).T), path[i, j]], axis=1)
+    return way[np.isfinite(way).all(axis=1)]
 
 
 def topologies(

@@ -70,7 +70,7 @@ def value_map(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int 
     free = ~_in_wall(scene, points)
     states = np.repeat(fresh.state[:1], free.sum(), axis=0)
     states[:, list(spec.goal_indices[:2])] = points[free]
-    found.values[free] = _values(agent, states, goal)
+    found.values[free] = values(agent, states, goal)
     return found
 
 
@@ -80,15 +80,16 @@ def check_planar(spec: EnvSpec, scene: Scene) -> None:
         raise ConfigError(f"a map needs goals that are positions in a plane; these have {spec.goal_size} coordinate(s)")
 
 
-def _values(agent: LoadedAgent, states: Float[np.ndarray, "K S"], goal: Float[np.ndarray, "G"]) -> np.ndarray:
+def values(agent: LoadedAgent, states: Float[np.ndarray, "K S"], goal: Float[np.ndarray, "G"]) -> np.ndarray:
+    """The critic's value [K] of the policy's mean actions at these states, for one goal."""
     count = len(states)
     padded = np.resize(states, (math.ceil(count / CHUNK) * CHUNK, states.shape[1]))
-    values = []
+    found = []
     for first in range(0, len(padded), CHUNK):
         rows = jnp.asarray(padded[first : first + CHUNK])
         action = jnp.asarray(agent.act(rows, goal, mode="mean"))
-        values.append(agent.value(rows, action, jnp.asarray(goal)))
-    return np.concatenate(values)[:count]
+        found.append(agent.value(rows, action, jnp.asarray(goal)))
+    return np.concatenate(found)[:count]
 
 
 def _edges(scene: Scene, points: Float[np.ndarray, "K 2"], resolution: int) -> tuple[np.ndarray, np.ndarray]:

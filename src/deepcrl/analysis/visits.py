@@ -29,13 +29,25 @@ class Visits(NamedTuple):
         return state, action, goal
 
 
-def visits(agent: LoadedAgent, num_envs: int, steps: int, seed: int, mode: str = "mean") -> Visits:
-    """Let an agent act in its evaluation environment. Raises ConfigError when `steps` is below 1."""
+def visits(
+    agent: LoadedAgent,
+    num_envs: int,
+    steps: int,
+    seed: int,
+    mode: str = "mean",
+    goal: Float[np.ndarray, "G"] | None = None,
+) -> Visits:
+    """Let an agent act in its evaluation environment, its first episodes towards `goal` where one is given.
+
+    Raises:
+        ConfigError: when `steps` is below 1.
+    """
     if steps < 1:
         raise ConfigError(f"steps = {steps} must be at least 1")
     env, where = agent.env, np.array(agent.env.spec.goal_indices)
     reset, step = (jax.jit(env.reset, static_argnums=1), jax.jit(env.step)) if env.on_device else (env.reset, env.step)
-    now, rows, first = reset(jax.random.key(seed), num_envs), [], np.ones(num_envs, bool)
+    options = None if goal is None else {"goal": goal}
+    now, rows, first = reset(jax.random.key(seed), num_envs, options), [], np.ones(num_envs, bool)
     for index in range(steps):
         action = agent.act(now.state, now.goal, mode=mode, seed=seed * 1_000_003 + index)
         state = np.array(now.state)  # a copy: engines on the host may write into theirs

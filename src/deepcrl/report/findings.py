@@ -44,6 +44,8 @@ class Kind(NamedTuple):
 
     about: str
     find: Callable[[Path, Which | int], Finding]
+    edition: int = 1
+    """Counts what it has been made to find; what a run has kept of another edition is made again."""
 
 
 def find(kind: str, run_dir: str | Path, which: Which | int = "latest") -> Finding:
@@ -63,7 +65,7 @@ def kept(kind: str, run_dir: Path) -> Finding:
     folder = run_dir / FOLDER
     try:
         data = json.loads((folder / f"{kind}.json").read_text())
-        if data["env_steps"] == _env_steps(run_dir):
+        if (data["env_steps"], data.get("edition", 1)) == (_env_steps(run_dir), FINDINGS[kind].edition):
             picture = Markup(data["svg"]) if data["svg"] else (folder / f"{kind}.png").read_bytes()
             return Finding(data["numbers"], data["words"], picture)
     except (OSError, ValueError, KeyError):
@@ -82,7 +84,8 @@ def write(finding: Finding, run_dir: Path, kind: str, which: Which | int = "late
     svg = finding.picture if isinstance(finding.picture, Markup) else None
     path = folder / f"{name}.{'svg' if svg else 'png'}"
     path.write_bytes(finding.picture if isinstance(finding.picture, bytes) else picture_file(finding.picture).encode())
-    data = {"env_steps": _env_steps(run_dir), "numbers": finding.numbers, "words": finding.words, "svg": svg}
+    made = {"env_steps": _env_steps(run_dir), "edition": FINDINGS[kind].edition}
+    data = made | {"numbers": finding.numbers, "words": finding.words, "svg": svg}
     replace_file(folder / f"{name}.json", json.dumps(data, indent=1) + "\n")
     return path
 
@@ -94,13 +97,18 @@ def _env_steps(run_dir: Path) -> int:
 
 def _topology(run_dir: Path, which: Which | int) -> Finding:
     found = topologies(run_dir, which=which)
-    numbers = {
-        name: _mean([getattr(one, name) for one in found]) for name in ("rank_straight", "rank_path", "sides_with_path")
+    columns = {
+        "rank_straight": "rank by straight line",
+        "rank_path": "by shortest way",
+        "sides_with_path": "sides with the way",
+        "rank_path_on_own_way": "on its own way: rank",
+        "sides_with_path_on_own_way": "sides",
     }
-    lines = ["goal in metres   rank by straight line   by shortest way   sides with the way"]
+    numbers = {name: _mean([getattr(one, name) for one in found]) for name in columns}
+    lines = ["   ".join(["goal in metres  ", *columns.values()])]
     for one in found:
-        goal = f"({one.map.goal[0]:g}, {one.map.goal[1]:g})"
-        lines.append(f"{goal:16} {one.rank_straight:14.2f} {one.rank_path:20.2f} {one.sides_with_path:18.2f}")
+        cells = [f"{getattr(one, name):{len(head)}.2f}" for name, head in columns.items()]
+        lines.append("   ".join([f"({one.map.goal[0]:g}, {one.map.goal[1]:g})".ljust(16), *cells]))
     env = make_envs(load_config(run_dir))[1]
     assert env.scene.layout is not None
     start = start_cell(env.scene.layout) * env.scene.cell_size
@@ -202,7 +210,7 @@ def _mean(values: list[float]) -> float:
 
 
 FINDINGS: dict[str, Kind] = {
-    "topology": Kind("whether the critic's value follows the ways through a maze (Figure 9)", _topology),
+    "topology": Kind("whether the critic's value follows the ways through a maze (Figure 9)", _topology, edition=2),
     "embeddings": Kind("embeddings along an episode that reaches its goal (Figure 10)", _embeddings),
     "blocks": Kind("what every residual block adds, and the size of its gradient (Figure 17)", _blocks),
     "units": Kind("effective rank and dormant units, block by block", _units),
