@@ -95,9 +95,12 @@ def topology(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int =
 
 
 def _own_way(agent: LoadedAgent, found: ValueMap, path: Float[np.ndarray, "I J"], seed: int) -> np.ndarray:
-    """`Topology.own_way`, the length of the shortest way being that from the grid's place that a step is in."""
+    """`Topology.own_way`, the length of the shortest way being that from the grid's place that a step is in.
+
+    The agent acts as in its evaluations; the value is that of its mean action, as over the grid.
+    """
     goal = found.goal
-    seen = visits(agent, EPISODES, agent.env.spec.episode_length, seed, goal=goal)
+    seen = visits(agent, EPISODES, agent.env.spec.episode_length, seed, agent.config.evaluation.mode, goal)
     at_goal = seen.success & seen.first
     arrival = np.where(at_goal.any(axis=0), at_goal.argmax(axis=0), -1)
     underway = np.arange(len(at_goal))[:, None] <= arrival
