@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from deepcrl import ConfigError, preset
 from deepcrl.agent import LoadedAgent
 from deepcrl.analysis.statistics import rank_correlation
-from deepcrl.analysis.topology import EPISODES, Topology, shortest_ways, topologies, topology
+from deepcrl.analysis.topology import EPISODES, OwnWay, Topology, shortest_ways, topologies, topology
 from deepcrl.analysis.value_map import ValueMap
 from deepcrl.envs.registry import make_env
 from deepcrl.train import create_run_dir
@@ -45,8 +45,9 @@ def made(values: np.ndarray) -> Topology:
     edges = np.arange(4.0)
     values = np.where(np.isnan(path), np.nan, values)
     way = [(0, 0), (0, 1), (1, 1), (2, 1)]  # all but the far end
-    own_way = np.array([[grid[place] for grid in (values, straight, path)] for place in way])
-    return Topology(ValueMap(edges, edges[:3], values, np.zeros(2)), straight, path, own_way)
+    own = [np.array([grid[place] for place in way]) for grid in (values, straight, path)]
+    halves = [OwnWay(np.array(way)[part], *(column[part] for column in own)) for part in (slice(0, 3), slice(3, 4))]
+    return Topology(ValueMap(edges, edges[:3], values, np.zeros(2)), straight, path, halves)
 
 
 def test_a_critic_that_knows_the_walls_and_one_that_does_not():
@@ -65,7 +66,7 @@ def test_a_critic_that_knows_its_own_way_and_not_the_places_beside_it():
     assert (one.rank_path_on_own_way, one.sides_with_path_on_own_way) == (1.0, 1.0)
     # Of the four places on the way, the last two are the only pair that the distances order differently.
     assert made(np.array([[5.0, 4.0], [0.0, 2.0], [0.0, 3.0]])).sides_with_path_on_own_way == 0.0
-    lost = one._replace(own_way=np.zeros((0, 3)))
+    lost = one._replace(own_ways=[])
     assert math.isnan(lost.rank_path_on_own_way)
     assert math.isnan(lost.sides_with_path_on_own_way)
 
@@ -86,12 +87,14 @@ def test_the_own_way_is_that_of_episodes_which_reach_the_goal():
     goal = np.array([12.0, 4.0], np.float32)
     naive = topology(agent(lambda state, action, goal: -np.linalg.norm(state - goal, axis=1)), goal)
     steps = math.ceil(24.0 / 0.6)
-    assert EPISODES * (steps - 3) < len(naive.own_way) < EPISODES * (steps + 3)
-    value, straight, path = naive.own_way.T
-    np.testing.assert_allclose(value, -straight, rtol=1e-5)
-    assert straight.max() == pytest.approx(D * 8.0, abs=0.4)
-    assert 18.0 < path.max() < 24.5  # over the grid it cuts the corners
-    assert path.min() < 1.5
+    assert len(naive.own_ways) == EPISODES
+    for way in naive.own_ways:
+        assert steps - 3 < len(way.place) < steps + 3
+        np.testing.assert_allclose(way.place[[0, -1]], middle[[0, -1]], atol=0.6)
+        np.testing.assert_allclose(way.value, -way.straight, rtol=1e-5)
+        assert way.straight.max() == pytest.approx(D * 8.0, abs=0.4)
+        assert 18.0 < way.path.max() < 24.5  # over the grid it cuts the corners
+        assert way.path.min() < 1.5
     assert naive.sides_with_path_on_own_way == 0.0
 
     def progress(state, action, goal):
@@ -103,7 +106,7 @@ def test_the_own_way_is_that_of_episodes_which_reach_the_goal():
     assert wise.rank_path_on_own_way > 0.95
     assert wise.sides_with_path_on_own_way > 0.95
     still = topology(agent(lambda state, action, goal: state[:, 0], lambda state, goal, **_: 0.0 * state), goal)
-    assert still.own_way.shape == (0, 3)
+    assert still.own_ways == []
 
 
 def test_every_goal_of_a_run_nearest_first(tiny_run):

@@ -23,6 +23,17 @@ EPISODES = 8
 """Of the agent itself, for every goal."""
 
 
+class OwnWay(NamedTuple):
+    """An episode of the agent itself towards a goal, until it reaches it."""
+
+    place: Float[np.ndarray, "T 2"]
+    value: Float[np.ndarray, "T"]
+    """Of the policy's mean action."""
+    straight: Float[np.ndarray, "T"]
+    path: Float[np.ndarray, "T"]
+    """Metres to the goal along the shortest way over the grid, from the grid's place that the step is in."""
+
+
 class Topology(NamedTuple):
     """The critic's value for one goal beside two distances to it: all over a grid, NaN inside walls, and on the way
     that the agent itself takes there.
@@ -36,8 +47,8 @@ class Topology(NamedTuple):
     """Metres to the goal through everything."""
     path: Float[np.ndarray, "I J"]
     """Metres to the goal along the shortest way over the grid."""
-    own_way: Float[np.ndarray, "K 3"]
-    """Value, straight and path of every step of those fresh episodes towards this goal that reach it, until they do."""
+    own_ways: list[OwnWay]
+    """Those of some fresh episodes towards this goal that reach it."""
 
     @property
     def rank_straight(self) -> float:
@@ -57,14 +68,19 @@ class Topology(NamedTuple):
 
     @property
     def rank_path_on_own_way(self) -> float:
-        """`rank_path` of the places on the agent's own way; NaN where it does not reach the goal."""
-        return rank_correlation(self.own_way[:, 0], -self.own_way[:, 2]) if len(self.own_way) else math.nan
+        """`rank_path` of the places on the agent's own ways; NaN where it does not reach the goal."""
+        value, _, path = self._on_own_ways()
+        return rank_correlation(value, -path) if len(value) else math.nan
 
     @property
     def sides_with_path_on_own_way(self) -> float:
-        """`sides_with_path` of the places on the agent's own way; NaN where it does not reach the goal, or where the
+        """`sides_with_path` of the places on the agent's own ways; NaN where it does not reach the goal, or where the
         straight line and the way order all of these places alike."""
-        return _sides_with_path(*self.own_way.T)
+        return _sides_with_path(*self._on_own_ways())
+
+    def _on_own_ways(self) -> Float[np.ndarray, "3 K"]:
+        steps = [np.stack(way[1:]) for way in self.own_ways]
+        return np.concatenate([np.zeros((3, 0)), *steps], axis=1)
 
     def _free(self, grid: Float[np.ndarray, "I J"]) -> Float[np.ndarray, " K"]:
         return grid[np.isfinite(self.path)]
@@ -91,25 +107,23 @@ def topology(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int =
     # The way over the grid ends at the grid's place nearest to the goal; what lies between is added to all.
     path = shortest_ways(free, (int(nearest[0]), int(nearest[1]))) * spacing + straight[nearest]
     path = np.where(np.isfinite(path), path, np.nan)
-    return Topology(found, straight, path, _own_way(agent, found, path, seed))
+    return Topology(found, straight, path, _own_ways(agent, found, path, seed))
 
 
-def _own_way(agent: LoadedAgent, found: ValueMap, path: Float[np.ndarray, "I J"], seed: int) -> np.ndarray:
-    """`Topology.own_way`, the length of the shortest way being that from the grid's place that a step is in.
-
-    The agent acts as in its evaluations; the value is that of its mean action, as over the grid.
-    """
+def _own_ways(agent: LoadedAgent, found: ValueMap, path: Float[np.ndarray, "I J"], seed: int) -> list[OwnWay]:
+    """The agent acts as in its evaluations."""
     goal = found.goal
     seen = visits(agent, EPISODES, agent.env.spec.episode_length, seed, agent.config.evaluation.mode, goal)
     at_goal = seen.success & seen.first
-    arrival = np.where(at_goal.any(axis=0), at_goal.argmax(axis=0), -1)
-    underway = np.arange(len(at_goal))[:, None] <= arrival
-    states, places = seen.state[underway], seen.achieved[underway][:, :2]
-    if not len(states):
-        return np.zeros((0, 3))
-    i, j = (np.searchsorted(edges, places[:, k]) - 1 for k, edges in enumerate((found.x, found.y)))
-    way = np.stack([values(agent, states, goal), np.hypot(*(places - goal[:2]).T), path[i, j]], axis=1)
-    return way[np.isfinite(way).all(axis=1)]
+    ways = []
+    for episode in np.flatnonzero(at_goal.any(axis=0)):
+        steps = slice(0, int(at_goal[:, episode].argmax()) + 1)
+        place = seen.achieved[steps, episode, :2]
+        i, j = (np.searchsorted(edges, place[:, k]) - 1 for k, edges in enumerate((found.x, found.y)))
+        value = values(agent, seen.state[steps, episode], goal)
+        way = OwnWay(place, value, np.linalg.norm(place - goal[:2], axis=1), path[i, j])
+        ways.append(OwnWay(*(column[np.isfinite(way.path)] for column in way)))
+    return ways
 
 
 def topologies(

@@ -92,8 +92,14 @@ def behaviour_maps(
     return [_goal_map(view, drawn, groups[goal], radius) for goal, drawn in by_goal(chosen).items()]
 
 
-def value_figure(scene: Scene, found: ValueMap, start: Float[np.ndarray, "G"], radius: float) -> Markup:
-    """The value map under its walls, with the goal, a start and a colour bar."""
+def value_figure(
+    scene: Scene,
+    found: ValueMap,
+    start: Float[np.ndarray, "G"],
+    radius: float,
+    ways: Sequence[Float[np.ndarray, "K G"]] = (),
+) -> Markup:
+    """The value map under its walls, with the goal, a start, the agent's ways there and a colour bar."""
     view = make_view(scene, np.array([[found.x[0], found.y[0]], [found.x[-1], found.y[-1]]]), LARGE)
     if scene.layout is None:  # the map's own extent, without further margin
         scale = (LARGE - MARGIN) / (found.x[-1] - found.x[0])
@@ -108,6 +114,7 @@ def value_figure(scene: Scene, found: ValueMap, start: Float[np.ndarray, "G"], r
         "svg",
         _heat(view, found, low, high),
         _ground(view),
+        *(tag("path", d=_path(view, way), class_="way on-map") for way in ways),
         _spot(view, start, "start on-map"),
         _goal(view, found.goal, radius, "goal on-map"),
         width=view.width,
