@@ -124,6 +124,21 @@ def test_value_figure_puts_rows_downwards_and_leaves_walls_out(parse):
     assert cells[maps.colour(42 / 63)] == "M0 1h2v1h-2z"  # two cells of one value are one run
     assert len(cells) == 4
     assert "highest at (1.5, 2.5) m" in (page.all("svg")[0]["aria-label"] or "")
+    assert not page.all("path", "way")
+
+
+def test_ways_on_the_value_figure_go_down_with_x_and_right_with_y(parse):
+    found = ValueMap(np.arange(3.0), np.arange(4.0), np.zeros((2, 3)), np.array([1.5, 2.5]))
+    ways = [np.array([[0.5, 0.5], [0.5, 2.5], [1.5, 2.5]]), np.array([[0.5, 0.5], [1.5, 0.5]])]
+    page = parse(maps.value_figure(Scene(None, 1.0), found, ways[0][0], 0.25, ways))
+    drawn = [re.findall(r"[ML]([\d.]+) ([\d.]+)", path["d"]) for path in page.all("path", "way")]
+    (a, b, c), (first, last) = (np.array(points, float) for points in drawn)
+    assert (a == first).all()
+    assert a[1] == b[1]
+    assert b[0] == c[0]
+    assert b[0] - a[0] == pytest.approx(2 * (c[1] - b[1]), abs=0.2)
+    assert last[0] == a[0]
+    assert last[1] == c[1] > a[1]
 
 
 def test_colours_are_those_of_viridis():

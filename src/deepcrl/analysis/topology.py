@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from deepcrl import agent as agent_lib
 from deepcrl.agent import LoadedAgent
@@ -26,12 +26,11 @@ EPISODES = 8
 class OwnWay(NamedTuple):
     """An episode of the agent itself towards a goal, until it reaches it."""
 
-    place: Float[np.ndarray, "T 2"]
+    position: Float[np.ndarray, "T 2"]
+    place: Int[np.ndarray, "T 2"]
+    """On the grid."""
     value: Float[np.ndarray, "T"]
     """Of the policy's mean action."""
-    straight: Float[np.ndarray, "T"]
-    path: Float[np.ndarray, "T"]
-    """Metres to the goal along the shortest way over the grid, from the grid's place that the step is in."""
 
 
 class Topology(NamedTuple):
@@ -78,9 +77,16 @@ class Topology(NamedTuple):
         straight line and the way order all of these places alike."""
         return _sides_with_path(*self._on_own_ways())
 
-    def _on_own_ways(self) -> Float[np.ndarray, "3 K"]:
-        steps = [np.stack(way[1:]) for way in self.own_ways]
-        return np.concatenate([np.zeros((3, 0)), *steps], axis=1)
+    def _on_own_ways(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean value, straight and path of every place on the own ways, however many steps are spent there."""
+        if not self.own_ways:
+            return np.zeros(0), np.zeros(0), np.zeros(0)
+        places, of = np.unique(np.concatenate([way.place for way in self.own_ways]), axis=0, return_inverse=True)
+        value = np.concatenate([way.value for way in self.own_ways])
+        mean = np.bincount(of.ravel(), value) / np.bincount(of.ravel())
+        free = np.isfinite(self.path[tuple(places.T)])  # the centre of a place may lie in a wall
+        i, j = places[free].T
+        return mean[free], self.straight[i, j], self.path[i, j]
 
     def _free(self, grid: Float[np.ndarray, "I J"]) -> Float[np.ndarray, " K"]:
         return grid[np.isfinite(self.path)]
@@ -107,10 +113,10 @@ def topology(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int =
     # The way over the grid ends at the grid's place nearest to the goal; what lies between is added to all.
     path = shortest_ways(free, (int(nearest[0]), int(nearest[1]))) * spacing + straight[nearest]
     path = np.where(np.isfinite(path), path, np.nan)
-    return Topology(found, straight, path, _own_ways(agent, found, path, seed))
+    return Topology(found, straight, path, _own_ways(agent, found, seed))
 
 
-def _own_ways(agent: LoadedAgent, found: ValueMap, path: Float[np.ndarray, "I J"], seed: int) -> list[OwnWay]:
+def _own_ways(agent: LoadedAgent, found: ValueMap, seed: int) -> list[OwnWay]:
     """The agent acts as in its evaluations."""
     goal = found.goal
     seen = visits(agent, EPISODES, agent.env.spec.episode_length, seed, agent.config.evaluation.mode, goal)
@@ -118,11 +124,9 @@ def _own_ways(agent: LoadedAgent, found: ValueMap, path: Float[np.ndarray, "I J"
     ways = []
     for episode in np.flatnonzero(at_goal.any(axis=0)):
         steps = slice(0, int(at_goal[:, episode].argmax()) + 1)
-        place = seen.achieved[steps, episode, :2]
-        i, j = (np.searchsorted(edges, place[:, k]) - 1 for k, edges in enumerate((found.x, found.y)))
-        value = values(agent, seen.state[steps, episode], goal)
-        way = OwnWay(place, value, np.linalg.norm(place - goal[:2], axis=1), path[i, j])
-        ways.append(OwnWay(*(column[np.isfinite(way.path)] for column in way)))
+        position = seen.achieved[steps, episode, :2]
+        place = [np.searchsorted(edges, position[:, k]) - 1 for k, edges in enumerate((found.x, found.y))]
+        ways.append(OwnWay(position, np.stack(place, axis=1), values(agent, seen.state[steps, episode], goal)))
     return ways
 
 

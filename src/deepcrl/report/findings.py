@@ -114,7 +114,7 @@ def _topology(run_dir: Path, which: Which | int) -> Finding:
     start = start_cell(env.scene.layout) * env.scene.cell_size
     # The farthest goal that the agent reaches, or the farthest.
     drawn = next((one for one in reversed(found) if one.own_ways), found[-1])
-    ways = [way.place for way in drawn.own_ways]
+    ways = [way.position for way in drawn.own_ways]
     picture = maps.value_figure(env.scene, drawn.map, start, env.spec.success_radius, ways)
     return Finding(numbers, "\n".join(lines), picture)
 
