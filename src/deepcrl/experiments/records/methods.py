@@ -310,8 +310,8 @@ PHYSICS = Experiment(
             (0,),
             {
                 "network.width": 64,
-                "train.total_env_steps": 480_000,
-                "evaluation.num_evals": 5,
+                "train.total_env_steps": 3_200_000,
+                "evaluation.num_evals": 16,
                 "evaluation.num_envs": 32,
                 "checkpoint.keep": 1,
             },
