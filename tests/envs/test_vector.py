@@ -13,6 +13,7 @@ def test_results_of_every_kind_reach_the_host_as_they_are(num_envs):
         return {
             "matrix": x * 2.0,
             "deep": (x[:, :, None] + jnp.arange(4.0), flags),
+            "half": (x * 0.5).astype(jnp.float16),
             "vector": x[:, 1] - 1.0,
             "count": jnp.cumsum(flags),
             "none": {},
@@ -23,12 +24,13 @@ def test_results_of_every_kind_reach_the_host_as_they_are(num_envs):
     call = _jit_to_host(function)
     for values in (x, -x):  # traced, then from the cache
         result = call(values, flags)
-        assert set(result) == {"matrix", "deep", "vector", "count", "none"}
+        assert set(result) == {"matrix", "deep", "half", "vector", "count", "none"}
         np.testing.assert_array_equal(result["matrix"], values * 2)
         np.testing.assert_allclose(result["deep"][0], values[:, :, None] + np.arange(4), rtol=1e-6)
         np.testing.assert_array_equal(result["deep"][1], flags)
+        np.testing.assert_array_equal(result["half"], (values * 0.5).astype(np.float16))
         np.testing.assert_array_equal(result["vector"], values[:, 1] - 1)
         np.testing.assert_array_equal(result["count"], np.cumsum(flags))
-        kinds = [result["matrix"].dtype, result["deep"][1].dtype, result["count"].dtype]
-        assert kinds == [np.float32, bool, np.int32]
+        kinds = [result["matrix"].dtype, result["half"].dtype, result["deep"][1].dtype, result["count"].dtype]
+        assert kinds == [np.float32, np.float16, bool, np.int32]
         assert all(isinstance(leaf, np.ndarray) for leaf in (result["matrix"], *result["deep"], result["count"]))

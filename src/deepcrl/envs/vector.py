@@ -165,33 +165,31 @@ def _device_functions(task: Task, engine: Engine, auto_reset: Resets):
 
 
 def _jit_to_host(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Jit a function to a tree of float32, int32 and bool arrays [N, ...], for callers that want them in numpy.
+    """Jit a function to a tree of real, integer and bool arrays [N, ...], some of each, for callers that want numpy.
 
-    As every array that comes out costs microseconds, they come out as the columns of two, floats and integers.
+    As every array that comes out costs microseconds, they come out as the columns of two: reals, and the rest.
     """
-    shapes: dict[str, Any] = {}  # of the tree, once it has been traced; they differ in N alone
+    # Set when it is traced: how the tree is built, and of each leaf the side, columns, shape of a row and kind.
+    tree, leaves = None, []
 
     @jax.jit
-    def columns(*args: Any) -> tuple[Array, Array]:
-        tree = function(*args)
-        shapes["tree"] = jax.eval_shape(lambda: tree)
-        flat = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(tree)]
-        floats = [leaf for leaf in flat if leaf.dtype == jnp.float32]
-        integers = [leaf.astype(jnp.int32) for leaf in flat if leaf.dtype != jnp.float32]
-        return jnp.concatenate(floats, axis=1), jnp.concatenate(integers, axis=1)
+    def columns(*args: Any) -> list[Array]:
+        nonlocal tree
+        found, tree = jax.tree.flatten(function(*args))
+        sides, taken = ([], []), [0, 0]
+        leaves.clear()
+        for leaf in found:
+            side = int(jnp.issubdtype(leaf.dtype, jnp.floating))
+            row, start = leaf.shape[1:], taken[side]
+            taken[side] += math.prod(row)
+            leaves.append((side, slice(start, taken[side]), row, leaf.dtype))
+            sides[side].append(leaf.reshape(len(leaf), -1))
+        return [jnp.concatenate(side, axis=1) for side in sides]
 
     def call(*args: Any) -> Any:
-        floats, integers = (np.asarray(array) for array in columns(*args))
-        taken = {True: 0, False: 0}
-
-        def take(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-            is_float = leaf.dtype == jnp.float32
-            start = taken[is_float]
-            taken[is_float] = stop = start + math.prod(leaf.shape[1:])
-            array = (floats if is_float else integers)[:, start:stop]
-            return array.reshape(len(array), *leaf.shape[1:]).astype(leaf.dtype, copy=False)
-
-        return jax.tree.map(take, shapes["tree"])
+        sides = [np.asarray(array) for array in columns(*args)]
+        found = [sides[side][:, place].reshape(-1, *row).astype(kind, copy=False) for side, place, row, kind in leaves]
+        return jax.tree.unflatten(tree, found)
 
     return call
 
