@@ -41,7 +41,7 @@ def differences(name: str, starts: int, steps: list[int]) -> dict[str, object]:
     """Differences between the engines' states after each of `steps`, and the contacts at the start."""
     entry = lookup(name)
     assert entry.model is not None
-    envs = {e: vector.build(*entry.engines[e](None), "never") for e in ("mujoco", "mjx")}
+    envs = {e: vector.build(*entry.engines[e](None), "never").compiled() for e in ("mujoco", "mjx")}
     rng = np.random.default_rng(0)
     size = envs["mujoco"].spec.action_size
     state = envs["mujoco"].reset(jax.random.key(0), starts)
@@ -50,11 +50,10 @@ def differences(name: str, starts: int, steps: list[int]) -> dict[str, object]:
     # Both begin at what single precision holds of it.
     options = {key: np.asarray(state.physics[key], np.float32) for key in ("qpos", "qvel")} | {"goal": state.goal}
     states = {e: env.reset(jax.random.key(1), starts, options) for e, env in envs.items()}
-    advance = {"mujoco": envs["mujoco"].step, "mjx": jax.jit(envs["mjx"].step)}
     found: dict[str, object] = {"contacts": contacts(entry.model(), state.physics["qpos"])}
     for step in range(1, max(steps) + 1):
         action = rng.uniform(-1, 1, (starts, size)).astype(np.float32)
-        states = {e: advance[e](state, action) for e, state in states.items()}
+        states = {e: envs[e].step(state, action) for e, state in states.items()}
         if step in steps:
             both = [np.asarray(states[e].next_state) for e in ("mujoco", "mjx")]
             apart = np.abs(both[0] - both[1]).max(axis=1)

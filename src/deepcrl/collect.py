@@ -15,14 +15,17 @@ from deepcrl.types import Transition
 Collect = Callable[[Agent, EnvState, PRNGKeyArray], tuple[EnvState, Transition]]
 
 
-def make_collect(env: Env, algorithm: Algorithm, mode: str, length: int) -> Collect:
+def make_collect(env: Env, algorithm: Algorithm, mode: str, length: int, runs: int = 1) -> Collect:
     """A function (agent, env state, key) to (env state, transitions [T, N, ...]), compiled once.
 
-    The key of step t is the t-th split of `key`, on both kinds of environment.
+    The key of step t is the t-th split of `key`, on both kinds of environment. With several `runs`, on the device
+    only, everything has one more axis in front.
     """
-    return (
-        _device_collect(env, algorithm, mode, length) if env.on_device else _host_collect(env, algorithm, mode, length)
-    )
+    if not env.on_device:
+        assert runs == 1
+        return _host_collect(env, algorithm, mode, length)
+    collect = _device_collect(env, algorithm, mode, length)
+    return env.jit(collect if runs == 1 else jax.vmap(collect))
 
 
 def transition(before: EnvState, action: Any, after: EnvState) -> Transition:
@@ -40,7 +43,6 @@ def transition(before: EnvState, action: Any, after: EnvState) -> Transition:
 
 
 def _device_collect(env: Env, algorithm: Algorithm, mode: str, length: int) -> Collect:
-    @jax.jit
     def collect(agent: Agent, env_state: EnvState, key: PRNGKeyArray) -> tuple[EnvState, Transition]:
         def body(before: EnvState, step_key: PRNGKeyArray) -> tuple[EnvState, Transition]:
             action = algorithm.act(agent, before.state, before.goal, step_key, mode)

@@ -87,7 +87,7 @@ def _record(env: Env, after: EnvState, alive: Any) -> _Step:
 
 
 def _device_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> Evaluate:
-    @jax.jit
+    @env.jit
     def run(agent: Agent, key: PRNGKeyArray) -> tuple[EnvState, _Step]:
         reset_key, act_key = jax.random.split(key)
         first = env.reset(reset_key, num_envs)

@@ -84,10 +84,9 @@ class _Functions(NamedTuple):
 def _functions(name: str, engine: str, episode_length: int | None) -> _Functions:
     engine = registry.resolve_engine(name, engine)
     task, physics_engine = registry.lookup(name).engines[engine](episode_length)
-    env = vector.build(task, physics_engine, "never")
-    step = jax.jit(env.step) if env.on_device else env.step
+    env = vector.build(task, physics_engine, "never").compiled()
     succeeded = jax.jit(lambda achieved, desired: vector.grade(task, achieved, desired)[1])
-    return _Functions(env.spec, env.on_device, env.reset, step, succeeded)
+    return _Functions(env.spec, env.on_device, env.reset, env.step, succeeded)
 
 
 def _spaces(spec: EnvSpec) -> tuple[Dict, Box]:

@@ -7,6 +7,7 @@ from deepcrl import ConfigError
 from deepcrl.analysis import embeddings as module
 from deepcrl.analysis.embeddings import Embeddings, embeddings, principal_plane
 from deepcrl.analysis.visits import Visits
+from deepcrl.train import load_config
 
 
 def test_the_plane_is_that_of_the_covariance():
@@ -40,15 +41,18 @@ def test_the_longest_way_that_arrives_is_looked_at(tiny_run, monkeypatch):
     action, goal = rng.normal(size=(2, steps, 4, 2)).astype(np.float32)
     distance = np.broadcast_to(30.0 - time, (steps, 4)).astype(np.float32)
     seen = Visits(state, action, goal, state, distance, success, first)
-    monkeypatch.setattr(module, "visits", lambda *args: seen)
-    found = embeddings(tiny_run("point_u_maze"))
+    modes = []
+    monkeypatch.setattr(module, "visits", lambda *args: modes.append(args[-1]) or seen)
+    run = tiny_run("point_u_maze")
+    found = embeddings(run)
+    assert modes == [load_config(run).evaluation.mode]
     assert len(found.embedding) == 16
     np.testing.assert_array_equal(found.distance, 30.0 - np.arange(16))
     np.testing.assert_allclose(found.plane[:, 0].mean(), 0.0, atol=1e-5)
 
     monkeypatch.setattr(module, "visits", lambda *args: seen._replace(success=success & False))
     with pytest.raises(ConfigError, match="none of 64 episodes"):
-        embeddings(tiny_run("point_u_maze"))
+        embeddings(run)
 
 
 def test_visits_are_whole_states_and_end_with_the_first_episode(tiny_run):

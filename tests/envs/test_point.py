@@ -24,8 +24,7 @@ def walk(env, state, action, steps):
 
 
 def compiled(name, **settings):
-    env = make_env(name, **settings)
-    return env._replace(reset=jax.jit(env.reset, static_argnums=1), step=jax.jit(env.step))
+    return make_env(name, **settings).compiled()
 
 
 @pytest.fixture(scope="module")

@@ -65,18 +65,17 @@ def test_reset_and_random_steps_on_every_other_engine(name: str, engine: str):
 
 
 def roll(name: str, engine: str) -> None:
-    env = make_env(name, engine=engine)
+    env = make_env(name, engine=engine).compiled()
     spec = env.spec
     sizes = (spec.state_size, spec.goal_size, spec.action_size, spec.episode_length, spec.success_radius)
     assert sizes == sizes_of(name)
     state = env.reset(jax.random.key(0), NUM_ENVS)
-    step = jax.jit(env.step) if env.on_device else env.step
     rng = np.random.default_rng(0)
     moves_goal = name == "arm_grasp"
     own_success = name in ("arm_grasp", "pusher2")
     for _ in range(STEPS):
         before = state
-        state = step(before, rng.uniform(-1, 1, (NUM_ENVS, spec.action_size)).astype(np.float32))
+        state = env.step(before, rng.uniform(-1, 1, (NUM_ENVS, spec.action_size)).astype(np.float32))
         done = np.asarray(state.terminated | state.truncated)
         np.testing.assert_array_equal(state.episode_id, before.episode_id + done)
         np.testing.assert_array_equal(state.episode_step, np.where(done, 0, before.episode_step + 1))

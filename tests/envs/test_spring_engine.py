@@ -27,10 +27,10 @@ def roll(env, qpos, actions):
     """EnvState before the first and after every action [steps, N, A], from `qpos` [N, nq] or [nq] at rest."""
     num_envs, nv = actions.shape[1], np.shape(qpos)[-1] - 1
     options = {"qpos": np.array(qpos, np.float32), "qvel": np.zeros(nv, np.float32)}
-    step = jax.jit(env.step)
+    env = env.compiled()
     states = [env.reset(jax.random.key(0), num_envs, options)]
     for action in actions:
-        states.append(step(states[-1], jnp.asarray(action, jnp.float32)))
+        states.append(env.step(states[-1], jnp.asarray(action, jnp.float32)))
     return states
 
 

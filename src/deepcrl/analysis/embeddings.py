@@ -41,7 +41,7 @@ def embeddings(
 ) -> Embeddings:
     """Of the episode that takes longest to its goal, among those of `episodes` fresh ones that reach it at all.
 
-    Actions are the policy's mean actions.
+    Actions are those of the run's evaluations (`evaluation.mode`).
 
     Raises:
         ConfigError: when the folder holds no run, the algorithm embeds nothing, or no episode reaches its goal from
@@ -49,7 +49,7 @@ def embeddings(
         CheckpointError: when no checkpoint can be used.
     """
     agent = agent_lib.load_agent(run_dir, which)
-    seen = visits(agent, episodes, agent.env.spec.episode_length, seed)
+    seen = visits(agent, episodes, agent.env.spec.episode_length, seed, agent.config.evaluation.mode)
     at_goal = seen.success & seen.first
     arrival = np.where(at_goal.any(axis=0), at_goal.argmax(axis=0), -1)
     longest = int(arrival.argmax())

@@ -61,8 +61,7 @@ def value_map(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int 
     if resolution < 1:
         raise ConfigError(f"resolution = {resolution} must be at least 1")
     goal = np.asarray(goal, np.float32)
-    reset = jax.jit(agent.env.reset, static_argnums=1) if agent.env.on_device else agent.env.reset
-    fresh = jax.tree.map(np.asarray, reset(jax.random.key(seed), SAMPLES))
+    fresh = jax.tree.map(np.asarray, agent.env.reset(jax.random.key(seed), SAMPLES))
     x, y = _edges(scene, np.concatenate([fresh.achieved_goal, fresh.goal, goal[None]])[:, :2], resolution)
     found = ValueMap(x, y, np.full((len(x) - 1, len(y) - 1), np.nan, np.float32), goal)
 

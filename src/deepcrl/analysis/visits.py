@@ -44,15 +44,14 @@ def visits(
     """
     if steps < 1:
         raise ConfigError(f"steps = {steps} must be at least 1")
-    env, where = agent.env, np.array(agent.env.spec.goal_indices)
-    reset, step = (jax.jit(env.reset, static_argnums=1), jax.jit(env.step)) if env.on_device else (env.reset, env.step)
+    env, where = agent.env.compiled(), np.array(agent.env.spec.goal_indices)
     options = None if goal is None else {"goal": goal}
-    now, rows, first = reset(jax.random.key(seed), num_envs, options), [], np.ones(num_envs, bool)
+    now, rows, first = env.reset(jax.random.key(seed), num_envs, options), [], np.ones(num_envs, bool)
     for index in range(steps):
         action = agent.act(now.state, now.goal, mode=mode, seed=seed * 1_000_003 + index)
         state = np.array(now.state)  # a copy: engines on the host may write into theirs
         row = (state, action, now.goal, state[:, where], now.distance, now.success, first)
         rows.append(tuple(np.array(column) for column in row))
-        now = step(now, action)
+        now = env.step(now, action)
         first = first & ~np.asarray(now.terminated | now.truncated)
     return Visits(*(np.stack(column) for column in zip(*rows, strict=True)))

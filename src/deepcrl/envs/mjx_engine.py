@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import importlib.util
 import io
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +25,10 @@ WARP_ITERATIONS, WARP_LINE_SEARCHES = 4, 10
 these, native MuJoCo's, JAX's and its own agree to 1e-5."""
 WARP_ROWS = 256
 """Room for the constraints of one environment: 40 contacts of a humanoid that lies, all its joints at their limits."""
+
+CPU_COMPILER_OPTIONS: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
+"""XLA's emitters of fused loops compute again and again what several elements need: 64 robot arms then do 3 env steps
+a second, and hundreds without them (docs/results/engines.md)."""
 
 
 def mjx_engine(
@@ -72,12 +77,24 @@ def mjx_engine(
         data = jax.lax.fori_loop(0, substeps, lambda _, data: mjx.step(device_model, data), data)
         return {name: getattr(data, name) for name in kept}
 
-    return Engine(on_device=True, start=start, step=step)
+    return Engine(on_device=True, start=start, step=step, compiler_options=_compiler_options())
 
 
 def default_implementation() -> Implementation:
     """Warp on an NVIDIA GPU where warp-lang is installed, else JAX."""
     return "warp" if jax.default_backend() == "gpu" and importlib.util.find_spec("warp") else "jax"
+
+
+@functools.cache
+def _compiler_options() -> dict[str, Any]:
+    """CPU_COMPILER_OPTIONS, on a CPU whose XLA has them."""
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=CPU_COMPILER_OPTIONS).lower().compile()
+    except jax.errors.JaxRuntimeError:  # "No such compile option"
+        return {}
+    return CPU_COMPILER_OPTIONS
 
 
 def _wanted_warnings() -> int:

@@ -7,8 +7,9 @@ only whether its step may be traced (`on_device`).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
+import jax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 Physics = dict[str, Any]
@@ -79,6 +80,8 @@ class Engine(NamedTuple):
     also `active` [N], rows that will be used."""
     step: Callable[..., Physics]
     """(physics, control) to physics one control step later; on the host also `active` [N], rows worth stepping."""
+    compiler_options: Mapping[str, Any] = {}
+    """What XLA should know when it compiles a program with `step` in it."""
 
 
 class EnvState(NamedTuple):
@@ -117,6 +120,19 @@ class Env(NamedTuple):
     instance or [N, ...], to start from; the resets that follow draw as usual."""
     step: Callable[..., EnvState]
     """(state, action [N, A]) to state; on the host also `active` [N]: environments whose results matter."""
+    compiler_options: Mapping[str, Any] = {}
+    """Of the engine."""
+
+    def jit(self, program: Callable[..., Any], **how: Any) -> Callable[..., Any]:
+        """`jax.jit` for a program that steps this environment on the device, as its engine wants to be compiled.
+
+        Not inside of another program: JAX raises ValueError where options of the compiler are nested.
+        """
+        return jax.jit(program, compiler_options=dict(self.compiler_options) or None, **how)
+
+    def compiled(self) -> Self:
+        """The same environment for callers that step it from Python, one call after another."""
+        return self._replace(step=self.jit(self.step)) if self.on_device else self
 
 
 Options = Mapping[str, Any]

@@ -25,7 +25,7 @@ def build(task: Task, engine: Engine, auto_reset: Resets) -> Env:
     """A batch of environments, stepped by `engine`."""
     make = _device_functions if engine.on_device else _host_functions
     reset, step = make(task, engine, auto_reset)
-    return Env(task.spec, task.scene, engine.on_device, reset, step)
+    return Env(task.spec, task.scene, engine.on_device, reset, step, engine.compiler_options)
 
 
 def _draw_starts(task: Task, key: Array, episode_id: Array, auto_reset: Resets) -> tuple[Physics, Array]:

@@ -65,7 +65,7 @@ def record_agent(
 
 def record(env: Env, act: Act, step_seconds: float, *, episodes: int = 4, seed: int = 0) -> Recording:
     """Play fresh episodes, each to its first end, and keep some that show all kinds of goals, reached and missed."""
-    step = jax.jit(env.step) if env.on_device else env.step
+    env = env.compiled()
     state = env.reset(jax.random.key(seed), POOL * episodes)
     start, goal = np.asarray(state.achieved_goal), np.asarray(state.goal)
     alive = np.ones(POOL * episodes, bool)
@@ -74,7 +74,7 @@ def record(env: Env, act: Act, step_seconds: float, *, episodes: int = 4, seed: 
     for index in range(env.spec.episode_length):
         qpos = np.asarray(state.physics["qpos"], np.float32)
         frames.append(tuple(map(np.array, (qpos, state.achieved_goal, state.goal, state.distance, state.success))))
-        state = step(state, act(np.asarray(state.state), np.asarray(state.goal), index), alive)
+        state = env.step(state, act(np.asarray(state.state), np.asarray(state.goal), index), alive)
         achieved = np.asarray(state.next_state)[:, np.array(env.spec.goal_indices)]
         outcomes.append((achieved, np.asarray(state.distance), np.asarray(state.success), alive))
         failed |= alive & np.asarray(state.terminated)

@@ -214,7 +214,7 @@ def _mean(values: list[float]) -> float:
 
 FINDINGS: dict[str, Kind] = {
     "topology": Kind("whether the critic's value follows the ways through a maze (Figure 9)", _topology, edition=2),
-    "embeddings": Kind("embeddings along an episode that reaches its goal (Figure 10)", _embeddings),
+    "embeddings": Kind("embeddings along an episode that reaches its goal (Figure 10)", _embeddings, edition=2),
     "blocks": Kind("what every residual block adds, and the size of its gradient (Figure 17)", _blocks),
     "units": Kind("effective rank and dormant units, block by block", _units),
     "coverage": Kind("which cells of a maze were visited, and when", _coverage),

@@ -1,0 +1,93 @@
+"""Every program that steps an environment is compiled as its engine asks: an option that XLA lacks must reach XLA."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepcrl import override, preset
+from deepcrl.algorithms import build
+from deepcrl.analysis.visits import visits
+from deepcrl.collect import make_collect
+from deepcrl.envs import mjx_engine, registry, vector
+from deepcrl.evaluate import make_evaluate
+from deepcrl.render.rollout import record
+
+REFUSED = pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option: 'xla_no_such_option'")
+
+
+@pytest.fixture(scope="module")
+def env():
+    task, engine = registry.lookup("point_u_maze").engines["jax"](4)
+    return vector.build(task, engine._replace(compiler_options={"xla_no_such_option": 1}), "fresh")
+
+
+@pytest.fixture(scope="module")
+def algorithm(env):
+    return build(override(preset("point_u_maze"), {"network.depth": 4, "network.width": 8}), env.spec)
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_collection(env, algorithm, runs):
+    def stacked(tree):
+        return tree if runs == 1 else jax.tree.map(lambda leaf: jnp.stack([leaf] * runs), tree)
+
+    agent, state, key = algorithm.init(jax.random.key(0)), env.reset(jax.random.key(1), 3), jax.random.key(2)
+    inputs = [stacked(part) for part in (agent, state, key)]
+    with REFUSED:
+        make_collect(env, algorithm, "sample", 2, runs)(*inputs)
+    plain = env._replace(compiler_options={})
+    assert make_collect(plain, algorithm, "sample", 2, runs)(*inputs)[1].state.shape[-3:] == (2, 3, 2)
+
+
+def test_evaluation_and_calls_one_by_one(env, algorithm):
+    with REFUSED:
+        make_evaluate(env, algorithm, "mean", 3)(algorithm.init(jax.random.key(0)), jax.random.key(1))
+    with REFUSED:
+        env.compiled().step(env.reset(jax.random.key(0), 3), jnp.zeros((3, 2)))
+    with REFUSED:
+        record(env, lambda state, goal, index: np.zeros((len(state), 2), np.float32), 0.1)
+
+
+def test_analyses(env, tiny_run):
+    from deepcrl import load_agent
+
+    with REFUSED:
+        visits(load_agent(tiny_run("point_u_maze"))._replace(env=env), 3, 2, 0)
+
+
+def test_gymnasium(monkeypatch):
+    from deepcrl.gym import make_gymnasium
+
+    def refused(task, engine, auto_reset):
+        return build_env(task, engine._replace(compiler_options={"xla_no_such_option": 1}), auto_reset)
+
+    build_env = vector.build
+    monkeypatch.setattr(vector, "build", refused)
+    env = make_gymnasium("point_u_maze")
+    env.reset(seed=0)
+    with REFUSED:
+        env.step(np.zeros(2, np.float32))
+
+
+def test_host_engines_compile_nothing_that_steps():
+    env = registry.make_env("reacher", engine="mujoco")
+    assert not env.compiler_options
+    assert env.compiled() is env
+
+
+def test_mjx_on_a_cpu_does_without_an_emitter_that_recomputes(monkeypatch):
+    options = registry.make_env("reacher", engine="mjx").compiler_options
+    assert options == {"xla_cpu_use_fusion_emitters": False}
+    jax.jit(lambda: 0, compiler_options=dict(options))()
+
+    monkeypatch.setattr(mjx_engine, "CPU_COMPILER_OPTIONS", {"xla_no_such_option": 1})
+    mjx_engine._compiler_options.cache_clear()
+    assert mjx_engine._compiler_options() == {}
+    mjx_engine._compiler_options.cache_clear()
+    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "default_backend", lambda: "gpu")
+        assert mjx_engine._compiler_options() == {}
+    mjx_engine._compiler_options.cache_clear()
+    assert mjx_engine._compiler_options() == options
