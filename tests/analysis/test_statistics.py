@@ -29,6 +29,8 @@ def test_a_score_is_the_mean_of_the_last_five_trained_evaluations():
 )
 def test_the_interquartile_mean_leaves_out_whole_quarters(scores, expected):
     assert interquartile_mean(scores) == pytest.approx(expected)
+    columns = np.stack([scores, np.asarray(scores) + 1.0], axis=1)
+    np.testing.assert_allclose(interquartile_mean(columns, axis=0), [expected, expected + 1.0])
 
 
 @pytest.mark.parametrize("statistic", [np.mean, interquartile_mean])

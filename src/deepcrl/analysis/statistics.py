@@ -29,19 +29,25 @@ def score(rows: Sequence[Mapping[str, Any]], metric: str = "eval/time_at_goal") 
     return float(np.mean(trained[-LAST:]))
 
 
-def interquartile_mean(scores: Sequence[float]) -> float:
+def interquartile_mean(scores: Sequence[float] | np.ndarray, axis: int = -1) -> Any:
     """Mean without the lowest and the highest quarter, each rounded down to whole seeds (Agarwal et al., 2021)."""
-    cut = len(scores) // 4
-    return float(np.mean(np.sort(scores)[cut : len(scores) - cut]))
+    ordered = np.moveaxis(np.sort(scores, axis=axis), axis, -1)
+    seeds = ordered.shape[-1]
+    cut = seeds // 4
+    return np.mean(ordered[..., cut : seeds - cut], axis=-1)
 
 
-def estimate(scores: Sequence[float], statistic: Callable[[Sequence[float]], float]) -> Estimate:
-    """The statistic of all seeds' scores, and how far it moves when seeds are drawn anew with replacement."""
-    value = float(statistic(scores))
+def estimate(scores: Sequence[float], statistic: Callable[..., Any]) -> Estimate:
+    """The statistic of all seeds' scores, and how far it moves when seeds are drawn anew with replacement.
+
+    Args:
+        statistic: a function of scores and the keyword `axis` along which they lie, such as `numpy.mean`.
+    """
+    value = float(statistic(scores, axis=-1))
     if len(scores) < 2:
         return Estimate(value, None, None)
     draws = np.random.default_rng(0).choice(np.asarray(scores), size=(RESAMPLES, len(scores)))
-    low, high = np.quantile([statistic(draw) for draw in draws], [0.025, 0.975])
+    low, high = np.quantile(statistic(draws, axis=-1), [0.025, 0.975])
     return Estimate(value, float(low), float(high))
 
 

@@ -113,7 +113,7 @@ BASELINE_DEPTH = Experiment(
         ),
         "laptop": Scale(
             (
-                mazes("point_u_maze"),
+                mazes("point_u_maze", "point_big_maze"),
                 along("algorithm", "agent.algorithm", "crl", "sac_her", "gcbc"),
                 along("depth", "network.depth", 4, 8, 16, 32),
             ),
