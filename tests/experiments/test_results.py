@@ -45,7 +45,12 @@ def write(folder, config, score: float, env_steps: int) -> None:
     (folder / "machine.json").write_text(json.dumps({"date": "2026-01-02", "cores": 2}))
     for place, own in enumerate((1e6, -2.0, -1.0, 0.0, 1.0, 2.0)):
         steps = env_steps * place // 5
-        scores = {"eval/time_at_goal": score + own, "eval/success_any/3,2": place / 5.0, "eval/success_any/3,10": 0.25}
+        scores = {
+            "eval/time_at_goal": score + own,
+            "eval/final_distance": 100.0 - score + own,
+            "eval/success_any/3,2": place / 5.0,
+            "eval/success_any/3,10": 0.25,
+        }
         rows.append(folder, {"env_steps": steps, "gradient_steps": steps // 40, "wall_s": 0.1 * place, **scores})
 
 
@@ -60,6 +65,17 @@ def test_scores_and_states_are_those_of_the_rows(out):
     assert first.interquartile.value == pytest.approx(3.0)
     assert by_labels["point_big_maze", "32"].mean is None
     assert state_words(results(DEPTH, "smoke", out)) == "not run"
+
+
+def test_the_table_has_scores_and_distances(out):
+    columns, lines = page.table_of(results(DEPTH, "laptop", out))
+    assert columns == ["task", "depth", "runs", "mean", "interquartile mean", "final distance (m)", "paper"]
+    assert lines[1][:3] == ["point_u_maze", "8", "5 of 5"]
+    assert lines[1][3].startswith("13.00 [")
+    assert lines[1][5:] == ["87.00", MISSING]
+    assert lines[-1] == ["point_big_maze", "32", "0 of 5", *[MISSING] * 4]
+    timed = [result._replace(metric="wall_s") for result in results(DEPTH, "laptop", out)]
+    assert page.table_of(timed)[0] == ["task", "depth", "runs", "mean", "interquartile mean", "paper"]
 
 
 def test_depth_is_put_into_words(out):

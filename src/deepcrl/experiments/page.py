@@ -20,11 +20,14 @@ from deepcrl.experiments.results import (
     goal_tables,
     level_table,
     state_words,
+    value_of,
 )
 from deepcrl.report.build import replace_file
 from deepcrl.report.charts import Series, interval_chart, line_chart
 from deepcrl.report.findings import FINDINGS, kept
 from deepcrl.report.text import MISSING, number
+
+TIME_AT_GOAL = "time_at_goal"
 
 
 def command(experiment: Experiment, scale: str) -> str:
@@ -64,7 +67,7 @@ def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Pa
     parts += [
         Heading("Scores"),
         Words(f"{experiment.metric}: {_metric_words(experiment)}"),
-        Table("Scores by cell", columns, lines, 4),
+        Table("Scores by cell", columns, lines, len(columns) - len(found[0].cell.labels)),
         *map(Words, depth_words(experiment, found)),
         *_scores_pictures(experiment, found),
     ]
@@ -102,9 +105,11 @@ def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Pa
 
 
 def table_of(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-    """Column names and rows: labels, runs done, mean and interquartile mean with 95% intervals, the paper's number."""
-    names = list(found[0].cell.labels)
-    columns = [*names, "runs", "mean", "interquartile mean", "paper"]
+    """Column names and rows: labels, runs done, mean and interquartile mean with 95% intervals, beside a time at goal
+    the final distance, the paper's number."""
+    timed = found[0].metric.endswith(TIME_AT_GOAL)
+    distance = ["final distance (m)"] if timed else []
+    columns = [*found[0].cell.labels, "runs", "mean", "interquartile mean", *distance, "paper"]
     lines = []
     for result in found:
         done = sum(state == "done" for state in result.states.values())
@@ -115,10 +120,18 @@ def table_of(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
                 f"{done} of {len(result.states)}",
                 _shown(result.mean),
                 _shown(result.interquartile),
+                *([_final_distance(result)] if timed else []),
                 MISSING if known is None else f"{known.value:g}" + (f" ± {known.error:g}" if known.error else ""),
             ]
         )
     return columns, lines
+
+
+def _final_distance(result: Result) -> str:
+    """Over the evaluations of the scores; it tells runs apart that never reach a goal."""
+    name = result.metric.removesuffix(TIME_AT_GOAL) + "final_distance"
+    values = [value_of(name, some) for some in result.rows.values()]
+    return f"{np.mean(values):.2f}" if values else MISSING
 
 
 def _shown(found: Estimate | None) -> str:
