@@ -78,6 +78,19 @@ def test_the_table_has_scores_and_distances(out):
     assert page.table_of(timed)[0] == ["task", "depth", "runs", "mean", "interquartile mean", "paper"]
 
 
+def test_circumstances_name_every_revision_oldest_first(out):
+    found = results(DEPTH, "laptop", out)
+    assert page.circumstances(found, out) == {"date": "2026-01-02", "cores": "2"}
+    for seed, (day, revision) in enumerate((("03", "c" * 40), ("01", "f" * 40), ("04", "a" * 40), ("05", None))):
+        own = {"date": f"2026-01-{day}", "cores": 1 + seed // 3, "git_revision": revision}
+        (folders(found[0].cell, out)[seed] / "machine.json").write_text(json.dumps(own))
+    assert page.circumstances(found, out) == {
+        "date": "2026-01-01 to 2026-01-05",
+        "cores": "1, 2",
+        "git_revision": f"{'f' * 10}, {'c' * 10}, {'a' * 10}",
+    }
+
+
 def test_depth_is_put_into_words(out):
     assert depth_words(DEPTH, results(DEPTH, "laptop", out)) == [
         "point_u_maze: the mean gains most at depth 16 [16, 16].",

@@ -139,17 +139,20 @@ def _shown(found: Estimate | None) -> str:
 
 
 def circumstances(found: Sequence[Result], out: Path) -> dict[str, str]:
-    """On what the runs were made, and from which revision; from their machine.json."""
+    """On what the runs were made, when, and from which revisions, oldest first; from their machine.json."""
     machines = []
     for result in found:
         for seed, folder in runs.folders(result.cell, out).items():
             if result.states[seed] == "done":
                 machines.append(json.loads((folder / "machine.json").read_text()))
+    machines.sort(key=lambda machine: str(machine.get("date")))
     words: dict[str, str] = {}
     for key in ("date", "processor", "cores", "device", "git_revision"):
-        values = sorted({str(machine[key]) for machine in machines if key in machine})
-        if values:
-            words[key] = values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
+        values = list(dict.fromkeys(str(machine[key]) for machine in machines if machine.get(key) is not None))
+        if key == "date" and len(values) > 1:
+            words[key] = f"{values[0]} to {values[-1]}"
+        elif values:
+            words[key] = ", ".join(value[:10] if key == "git_revision" else value for value in values)
     return words
 
 
