@@ -305,7 +305,7 @@ PHYSICS = Experiment(
                     "physics",
                     {engine: {"env.name": "ant", "env.engine": engine} for engine in ("mujoco", "spring")},
                 ),
-                along("depth", "network.depth", 4, 8),
+                along("depth", "network.depth", 4, 8, 16),
             ),
             (0,),
             {
