@@ -23,6 +23,8 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
+from reference.settings import TINY
+
 # Must come before the first import of these packages.
 install_import_hook(["deepcrl.nn", "deepcrl.contrastive", "deepcrl.replay"], "beartype.beartype")
 
@@ -56,23 +58,10 @@ def tiny_run(tmp_path_factory) -> Callable[..., Path]:
     seconds."""
     from deepcrl import override, preset, train
 
-    settings = {
-        "env.num_envs": 8,
-        "env.episode_length": 20,
-        "network.depth": 4,
-        "network.width": 16,
-        "train.total_env_steps": 400,
-        "train.unroll_length": 10,
-        "train.prefill_steps": 20,
-        "train.batch_size": 16,
-        "evaluation.num_evals": 2,
-        "evaluation.num_envs": 8,
-    }
-
     @functools.cache
     def run(name: str, algorithm: str = "crl") -> Path:
         run_dir = tmp_path_factory.mktemp("runs") / "tiny"
-        assert train(override(preset(name, algorithm=algorithm), settings), run_dir).finished
+        assert train(override(preset(name, algorithm=algorithm), TINY), run_dir).finished
         return run_dir
 
     return run

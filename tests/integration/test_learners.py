@@ -8,22 +8,9 @@ from deepcrl import ConfigError, load_agent, override, preset, train
 from deepcrl.algorithms import learners
 from deepcrl.evaluate import make_evaluate, summarise
 from deepcrl.program import EVALUATE, build, init_state, make_envs, run_key
+from reference.settings import TINY
 
-SMALL = override(
-    preset(),
-    {
-        "env.num_envs": 8,
-        "env.episode_length": 20,
-        "network.depth": 4,
-        "network.width": 16,
-        "train.total_env_steps": 400,
-        "train.unroll_length": 10,
-        "train.prefill_steps": 20,
-        "train.batch_size": 16,
-        "evaluation.num_evals": 2,
-        "evaluation.num_envs": 8,
-    },
-)
+SMALL = override(preset(), TINY)
 LEARNERS = ("network.depth=8 agent.energy=dot agent.algorithm=cmd1",)
 
 

@@ -12,22 +12,9 @@ from deepcrl import ConfigError, override, preset, seeds, train
 from deepcrl.analysis.statistics import score
 from deepcrl.logging import rows
 from deepcrl.train import restore
+from reference.settings import TINY
 
-SMALL = override(
-    preset(),
-    {
-        "env.num_envs": 8,
-        "env.episode_length": 20,
-        "network.depth": 4,
-        "network.width": 16,
-        "train.total_env_steps": 400,
-        "train.unroll_length": 10,
-        "train.prefill_steps": 20,
-        "train.batch_size": 16,
-        "evaluation.num_evals": 2,
-        "evaluation.num_envs": 8,
-    },
-)
+SMALL = override(preset(), TINY)
 
 
 def numbers(found: list[dict]) -> list[dict]:
