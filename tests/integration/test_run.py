@@ -86,11 +86,11 @@ def test_updates_change_every_network_and_adam_counts_them(finished: deepcrl.Res
     assert counts == [32, 32, 32]
 
 
-@pytest.mark.parametrize("name", ["point_u_maze", "ant"])
-def test_the_seed_decides_everything(name: str, tmp_path: Path):
-    first = rows_of(tiny(name))
-    assert numbers(train(tiny(name), tmp_path / "again").rows) == first
-    assert rows_of(tiny(name, seed=1))[1:] != first[1:]
+def test_the_seed_decides_everything(tmp_path: Path):
+    """On a host engine, test_interruption.py compares runs of different processes."""
+    first = rows_of(tiny())
+    assert numbers(train(tiny(), tmp_path / "again").rows) == first
+    assert rows_of(tiny(seed=1))[1:] != first[1:]
 
 
 @pytest.mark.parametrize("name", ["point_u_maze", "ant"])
