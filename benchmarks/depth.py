@@ -27,7 +27,7 @@ from pathlib import Path
 DEPTHS = (4, 16, 64, 256, 1024)
 
 
-def measure(depth: int, width: int, batch: int, updates: int, repeats: int, remat: str) -> dict:
+def measure(depth: int, width: int, batch: int, updates: int, repeats: int, remat: str, turns: Path | None) -> dict:
     """One row of the table, in this process."""
     import jax
 
@@ -37,6 +37,7 @@ def measure(depth: int, width: int, batch: int, updates: int, repeats: int, rema
     from deepcrl.replay import buffer
     from deepcrl.types import Transition
     from machine_rate import matmul_rate, seconds
+    from turns import turn
 
     base = Config(env=EnvConfig("none"), agent=algorithms.ALGORITHMS[algorithms.DEFAULT_ALGORITHM].defaults)
     changes = {"network.depth": depth, "network.width": width, "network.remat": remat, "train.batch_size": batch}
@@ -59,19 +60,20 @@ def measure(depth: int, width: int, batch: int, updates: int, repeats: int, rema
     started = time.perf_counter()
     compiled = learn.lower(agent, replay, key).compile()
     compile_s = time.perf_counter() - started
-    rate_before = matmul_rate()
     state = {"agent": agent}
 
     def run() -> object:
         state["agent"], metrics = compiled(state["agent"], replay, key)
         return metrics
 
-    times = seconds(run, repeats)
-    rate = 0.5 * (rate_before + matmul_rate())
+    with turn(turns):
+        rate_before = matmul_rate()
+        times = seconds(run, repeats)
+        rate = 0.5 * (rate_before + matmul_rate())
     update_s = times[len(times) // 2] / updates
     actor, phi, psi = kernel_size(agent.actor), kernel_size(agent.critic.phi), kernel_size(agent.critic.psi)
     flops = 2.0 * batch * (3 * actor + 5 * phi + 3 * psi)
-    memory = compiled.memory_analysis()
+    memory, device = compiled.memory_analysis(), jax.devices()[0]
     return {
         "depth": depth,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves((agent.actor, agent.critic))),
@@ -85,7 +87,9 @@ def measure(depth: int, width: int, batch: int, updates: int, repeats: int, rema
         "efficiency": flops / update_s / rate,
         "temporary_mib": memory.temp_size_in_bytes / 2**20,
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
-        "device": jax.devices()[0].device_kind,
+        # A CPU keeps no account of its own.
+        "peak_device_mib": (device.memory_stats() or {}).get("peak_bytes_in_use", 0) / 2**20,
+        "device": device.device_kind,
     }
 
 
@@ -105,11 +109,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--updates", type=int, default=None, help="updates per call; default: about 256 layers' worth")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--turns", type=Path, metavar="FILE", help="time while holding this file's lock")
     parser.add_argument("--row", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.row is not None:
         updates = args.updates or max(2, 256 // args.row)
-        print(json.dumps(measure(args.row, args.width, args.batch, updates, args.repeats, args.remat)))
+        print(json.dumps(measure(args.row, args.width, args.batch, updates, args.repeats, args.remat, args.turns)))
         return
 
     rows = []
@@ -117,6 +122,7 @@ def main() -> None:
     for depth in args.depths:
         own = ["--row", str(depth), "--width", str(args.width), "--batch", str(args.batch), "--remat", args.remat]
         own += ["--repeats", str(args.repeats)] + (["--updates", str(args.updates)] if args.updates else [])
+        own += ["--turns", str(args.turns)] if args.turns else []
         done = subprocess.run([sys.executable, __file__, *own], capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)

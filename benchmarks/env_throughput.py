@@ -3,12 +3,15 @@
     python benchmarks/env_throughput.py                                  # native MuJoCo, one row per body and task
     python benchmarks/env_throughput.py --envs ant --engines mujoco mjx spring --num-envs 64
     python benchmarks/env_throughput.py --envs ant ant_big_maze --jaxgcrl old-stack/
+    python benchmarks/env_throughput.py --envs ant --engines mjx:jax mjx:warp --num-envs 512 4096
 
 A whole step is the action map, the physics, observation, success, episode end and automatic reset. The bare rate is
 `mujoco.rollout`'s, for the same model, threads, environments, substeps and actions, from the same states; the two are
 timed in turns, and the best of each counts. It resets nothing: fallen bodies go on lying there, touching more.
 With `--jaxgcrl FOLDER`, JaxGCRL's environment of the same name, on the engine that it chose for it, is stepped by a
-process of its own right after ours; it is installed into that folder when it is not there.
+process of its own right after ours; it is installed into that folder when it is not there. `mjx:jax` and `mjx:warp`
+are MJX by one of its implementations, whatever it would take itself. `--turns FILE` lets several such commands compile
+at once and time in turns.
 """
 
 import argparse
@@ -22,10 +25,10 @@ import mujoco.rollout
 import numpy as np
 
 import jaxgcrl_stack
-from deepcrl.envs import vector
-from deepcrl.envs.protocol import Env
+from deepcrl.envs import mjx_engine, vector
 from deepcrl.envs.registry import lookup, make_env
 from deepcrl.machine import usable_cores
+from turns import turn
 
 ENVS = (
     "ant", "ant_u_maze", "ant_u4_maze", "ant_u5_maze", "ant_big_maze", "ant_hardest_maze", "ant_ball", "ant_push",
@@ -49,15 +52,16 @@ def main() -> None:
     parser.add_argument("--num-envs", nargs="+", type=int, default=[64, 512])
     parser.add_argument("--jaxgcrl", type=Path, metavar="FOLDER", help="time its environments too; installed there")
     parser.add_argument("--jaxgcrl-steps", type=int, default=20)
+    parser.add_argument("--turns", type=Path, metavar="FILE", help="time while holding this file's lock")
     args = parser.parse_args()
     for name in args.envs:
-        for engine in (e for e in args.engines if e in lookup(name).engines):
+        for engine in (e for e in args.engines if e.partition(":")[0] in lookup(name).engines):
             for num_envs in args.num_envs:
                 row: dict[str, Any] = {"env": name, "engine": engine, "num_envs": num_envs}
                 if engine == "mujoco":
                     row |= native_rates(name, num_envs)
                 else:
-                    row["env_steps_per_s"] = device_rate(make_env(name, engine=engine), num_envs)
+                    row |= device_rates(name, engine, num_envs, args.turns)
                 if args.jaxgcrl:
                     their_name = str(JAXGCRL_NAMES.get(name, name))
                     peer = jaxgcrl_stack.rate(args.jaxgcrl, their_name, num_envs, args.jaxgcrl_steps)
@@ -99,26 +103,36 @@ def native_rates(name: str, num_envs: int) -> dict[str, float]:
     }
 
 
-def device_rate(env: Env, num_envs: int) -> float:
-    """Whole env steps per second of an environment on the device, compilation not counted.
+def device_rates(name: str, engine: str, num_envs: int, turns: Path | None) -> dict[str, float | str]:
+    """Whole env steps per second of an environment on the device, and what its first step and reset took to compile.
 
     Steps are dispatched one by one: that costs 0.1 ms of several, where to compile a scan of an arm's takes minutes.
     """
+    engine, _, implementation = engine.partition(":")
+    if implementation:
+        mjx_engine.default_implementation = lambda: implementation  # type: ignore
+    env = make_env(name, engine=engine).compiled()
     actions = jax.random.uniform(jax.random.key(1), (STEPS // 4, num_envs, env.spec.action_size), minval=-1.0)
-    env = env.compiled()
-    state = jax.block_until_ready(env.step(env.reset(jax.random.key(0), num_envs), actions[0]))
     started = time.perf_counter()
-    state = jax.block_until_ready(env.step(state, actions[1]))
-    # A robot arm of MJX takes seconds for a step on a CPU: about ten seconds of them at most.
-    actions = actions[: max(1, int(10.0 / (time.perf_counter() - started)))]
+    state = jax.block_until_ready(env.step(env.reset(jax.random.key(0), num_envs), actions[0]))
+    compile_s = time.perf_counter() - started
     seconds = []
-    for _ in range(REPEATS):
+    with turn(turns):
         started = time.perf_counter()
-        for action in actions:
-            state = env.step(state, action)
-        jax.block_until_ready(state)
-        seconds.append(time.perf_counter() - started)
-    return len(actions) * num_envs / min(seconds)
+        state = jax.block_until_ready(env.step(state, actions[1]))
+        # A robot arm of MJX takes seconds for a step on a CPU: about ten seconds of them at most.
+        actions = actions[: max(1, int(10.0 / (time.perf_counter() - started)))]
+        for _ in range(REPEATS):
+            started = time.perf_counter()
+            for action in actions:
+                state = env.step(state, action)
+            jax.block_until_ready(state)
+            seconds.append(time.perf_counter() - started)
+    return {
+        "env_steps_per_s": len(actions) * num_envs / min(seconds),
+        "first_step_s": compile_s,
+        "device": jax.devices()[0].device_kind,
+    }
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ MIN_FREE_GIB = 2.0
 """Disk that the checkpoints of a default ant run fit in, with room to spare."""
 
 OPTIONAL = (
-    ("jax-cuda12", "jax_cuda12_plugin", "learning on NVIDIA GPUs: deepcrl[cuda]"),
+    ("jax-cuda", "jax_cuda13_plugin jax_cuda12_plugin", "learning on NVIDIA GPUs: deepcrl[cuda]"),
     ("warp-lang", "warp", "engine mjx by MuJoCo Warp on NVIDIA GPUs: deepcrl[cuda]"),
     ("brax", "brax", "engine spring: deepcrl[spring]"),
     ("pillow", "PIL", "GIFs: deepcrl[video]"),
     ("imageio-ffmpeg", "imageio_ffmpeg", "MP4s, where there is no ffmpeg: deepcrl[video]"),
     ("gymnasium", "gymnasium", "its environments, and ours for it: deepcrl[gym]"),
 )
-"""Package, module to look for, and what it is good for."""
+"""Package, modules one of which is to be found, and what it is good for."""
 
 
 def examine() -> str:
@@ -41,10 +41,14 @@ def examine() -> str:
         wanted = "an NVIDIA driver is here: pip install 'deepcrl[cuda]'" if shutil.which("nvidia-smi") else "none found"
         lines.append(f"gpu         not used; {wanted}")
     lines.extend(
-        f"optional    {name}: {'found' if importlib.util.find_spec(module) else 'missing'} ({purpose})"
-        for name, module, purpose in OPTIONAL
+        f"optional    {name}: {'found' if _found(modules.split()) else 'missing'} ({purpose})"
+        for name, modules, purpose in OPTIONAL
     )
     return "\n".join(lines)
+
+
+def _found(modules: list[str]) -> bool:
+    return any(importlib.util.find_spec(module) for module in modules)
 
 
 def _memory_gib() -> float:

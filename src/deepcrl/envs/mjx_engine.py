@@ -98,14 +98,19 @@ def _compiler_options() -> dict[str, Any]:
 
 
 def _wanted_warnings() -> int:
-    """All of Warp's but that the solver used up its iterations: these models have few on purpose."""
+    """All of Warp's but that the solver or its line search used up its iterations: these models have few on purpose."""
     from mujoco.mjx.third_party.mujoco_warp import OverflowType
 
-    return int(OverflowType.ALL & ~OverflowType.ITERATIONS)
+    return int(OverflowType.ALL & ~(OverflowType.ITERATIONS | OverflowType.LS_ITERATIONS))
 
 
 def _import_mjx():
-    """MJX, without the lines that it prints where its other implementation, Warp, is not installed."""
+    """MJX, without what it prints where its other implementation, Warp, is not installed, and without Warp's lines on
+    every kernel that it loads."""
+    if importlib.util.find_spec("warp"):
+        import warp  # pyright: ignore[reportMissingImports]
+
+        warp.config.log_level = warp.LOG_WARNING
     with contextlib.redirect_stdout(io.StringIO()):
         from mujoco import mjx
     return mjx
