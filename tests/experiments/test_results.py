@@ -8,10 +8,12 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from deepcrl.config import ConfigError, override, to_dict
-from deepcrl.experiments import cells, index, lookup, page
+from deepcrl.experiments import archive, cells, index, lookup, page
 from deepcrl.experiments.results import claim_words, depth_words, goal_tables, level_table, results, state_words
 from deepcrl.experiments.runs import folders, jobs, states
 from deepcrl.logging import rows
+from deepcrl.report import findings
+from deepcrl.report.html import Markup
 from deepcrl.report.text import MISSING
 
 DEPTH = lookup("depth")
@@ -184,6 +186,9 @@ def test_the_index_says_how_far_all_are(out):
     # The runs of depth 4 and width 64 and so on are those of `depth`.
     assert "| width | not run | 12 of 21 runs done | not run |" in text
     assert '<a href="depth-laptop.html">30 of 40 runs done, 1 interrupted</a>' in html
+    # Where the page is and the runs are not, it is the page that says so.
+    text = index.write([DEPTH], out / "p", out / "none")[0].read_text()
+    assert "| depth | not run | [30 of 40 runs done, 1 interrupted](depth-laptop.md) | not run |" in text
 
 
 def test_a_folder_of_another_configuration_is_refused(out):
@@ -192,3 +197,29 @@ def test_a_folder_of_another_configuration_is_refused(out):
     (folders(cell, out)[0] / "config.json").write_text(json.dumps(to_dict(other)))
     with pytest.raises(ConfigError, match="holds a run of another configuration"):
         results(DEPTH, "laptop", out)
+
+
+def test_pages_are_written_again_without_the_run_folders(out, tmp_path_factory):
+    """All but the interrupted run, whose numbers are not kept; and nothing that was kept is trained again."""
+    experiment = dataclasses.replace(DEPTH, analyses=("units",))
+    pages, elsewhere = out / "pages", tmp_path_factory.mktemp("elsewhere")
+    cell = cells(DEPTH, "laptop")[0]
+    for seed, folder in folders(cell, out).items():
+        finding = findings.Finding({"dead": float(seed)}, "words", Markup(f'<svg viewBox="0 0 9 {seed}"></svg>'))
+        findings.write(finding, folder, "units")
+    found = [result for result in results(experiment, "laptop", out) if result.cell == cell]
+    written = page.write(experiment, "laptop", found, pages, out)
+    before = [path.read_text() for path in written]
+    archive.pack(pages, results(experiment, "laptop", out), out)
+    assert len((pages / archive.RUNS).read_text().splitlines()) == 30
+
+    assert archive.unpack(pages, elsewhere) == 30
+    assert archive.unpack(pages, elsewhere) == 0
+    again = results(experiment, "laptop", elsewhere)
+    assert state_words(again) == "30 of 40 runs done"
+    assert sum(len(job.folders) for job in jobs(cells(DEPTH, "laptop"), elsewhere)) == 10
+    own = [result for result in again if result.cell == cell]
+    assert [path.read_text() for path in page.write(experiment, "laptop", own, pages, elsewhere)] == before
+    packed = (pages / archive.RUNS).read_text()
+    archive.pack(pages, again, elsewhere)
+    assert (pages / archive.RUNS).read_text() == packed

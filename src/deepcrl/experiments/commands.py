@@ -129,15 +129,17 @@ def _run(args: list[str]) -> int:
             jobs: Processes at once; one for each core if not given.
             launcher: Processes of this machine, or jobs of a Slurm cluster.
             slurm: Submitit's parameters, slurm_partition=gpu timeout_min=600.
-            pages: Folder of the reports; OUT if not given.
+            pages: Folder of the reports, and of the numbers behind them (runs.jsonl): runs whose numbers are there are
+                done, wherever they were trained; OUT if not given.
         """
         experiment = lookup(name)
         chosen = select(cells(experiment, scale), only)
         return experiment, scale, out, chosen, _workers(jobs), launcher, slurm, pages or out
 
     experiment, scale, out, chosen, workers, launcher, slurm, pages = parse(options, "deepcrl experiment run", args)
-    from deepcrl.experiments import runner, runs
+    from deepcrl.experiments import archive, runner, runs
 
+    archive.unpack(pages, out)
     work = runs.jobs(chosen, out)
     left = sum(len(job.folders) for job in work)
     print(
@@ -188,6 +190,8 @@ def _report(args: list[str]) -> int:
     ) -> tuple[str | None, str, Path, Path]:
         """Write an experiment's pages, Markdown and HTML, of the runs that are done, and the index of all experiments.
 
+        PAGES/runs.jsonl keeps the numbers of all runs: pages are written from it where the run folders are gone.
+
         Args:
             name: The experiment; without one, every experiment of which a run is done.
             scale: Size of its runs.
@@ -197,8 +201,10 @@ def _report(args: list[str]) -> int:
         return name, scale, out, pages or out
 
     name, scale, out, pages = parse(options, "deepcrl experiment report", args)
+    from deepcrl.experiments import archive
     from deepcrl.experiments.results import results
 
+    archive.unpack(pages, out)
     for experiment in [lookup(name)] if name else EXPERIMENTS.values():
         if name or any(result.scores for result in results(experiment, scale, out)):
             print(f"{experiment.source}: {experiment.name}")
@@ -213,11 +219,12 @@ def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
     if jax.config.jax_compilation_cache_dir is None:  # analyses of runs that differ by seed compile the same programs
         jax.config.update("jax_compilation_cache_dir", str(out.resolve() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    from deepcrl.experiments import page
+    from deepcrl.experiments import archive, page
     from deepcrl.experiments.results import results
 
     found = results(experiment, scale, out)
     written = page.write(experiment, scale, found, pages, out)
+    archive.pack(pages, found, out)
     columns, lines = page.table_of(found)
     widths = [max(len(row[k]) for row in (columns, *lines)) for k in range(len(columns))]
     for row in (columns, *lines):

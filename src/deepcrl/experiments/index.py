@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from deepcrl.experiments import page
 from deepcrl.experiments.record import SCALES, Experiment
 from deepcrl.experiments.results import results, state_words
 from deepcrl.report.build import replace_file
-from deepcrl.report.html import Markup, page, table, tag
+from deepcrl.report.html import Markup, table, tag
+from deepcrl.report.html import page as html_page
 
 
 def markdown(experiments: Sequence[Experiment]) -> str:
@@ -18,11 +20,11 @@ def markdown(experiments: Sequence[Experiment]) -> str:
 
 def write(experiments: Sequence[Experiment], folder: Path, out: Path) -> tuple[Path, Path]:
     """Write index.md and index.html into `folder`: how far every experiment is at every scale, with links to the pages
-    that lie there."""
+    that lie there; of those with a page, by its own words, since its runs may have been made elsewhere."""
     folder.mkdir(parents=True, exist_ok=True)
     linked: dict[str, list[list[str | Markup]]] = {"md": [], "html": []}
     for one in experiments:
-        words = {scale: state_words(results(one, scale, out)) for scale in one.scales}
+        words = {scale: _state(one, scale, folder, out) for scale in one.scales}
         for suffix, rows in linked.items():
             cells: list[str | Markup] = [one.source, one.question, one.name]
             for scale, state in words.items():
@@ -39,5 +41,11 @@ def write(experiments: Sequence[Experiment], folder: Path, out: Path) -> tuple[P
     text = "\n".join([f"# {title}", "", lead, "", *(f"| {' | '.join(map(str, line))} |" for line in lines), ""])
     header = tag("header", tag("h1", title), tag("p", lead, class_="lead"))
     content = table(columns, linked["html"], caption=lead, class_="wide")
-    body = page(f"{title} – deepcrl", header, tag("main", content))
+    body = html_page(f"{title} – deepcrl", header, tag("main", content))
     return replace_file(folder / "index.md", text), replace_file(folder / "index.html", body)
+
+
+def _state(experiment: Experiment, scale: str, folder: Path, out: Path) -> str:
+    path = folder / f"{experiment.name}-{scale}.md"
+    said = page.state_said(path.read_text()) if path.exists() else None
+    return said or state_words(results(experiment, scale, out))

@@ -28,6 +28,8 @@ from deepcrl.report.findings import FINDINGS, kept
 from deepcrl.report.text import MISSING, number
 
 TIME_AT_GOAL = "time_at_goal"
+STATE = "; "
+"""Before a page's words on how far its runs are."""
 
 
 def command(experiment: Experiment, scale: str) -> str:
@@ -59,7 +61,7 @@ def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Pa
     columns, lines = table_of(found)
     parts: list[Part] = [
         Words(f"The paper: {experiment.finding}"),
-        Words(f"Scale {scale}, seeds {seeds_words(found)}; {state_words(found)}."),
+        Words(f"Scale {scale}, seeds {seeds_words(found)}{STATE}{state_words(found)}."),
         Code(command(experiment, scale)),
     ]
     if claims := claim_words(experiment, found):
@@ -102,6 +104,12 @@ def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Pa
         made = "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items())
         parts += [Heading("Made with"), Words(made)]
     return Document(f"{experiment.source}: {experiment.name}", experiment.question, parts)
+
+
+def state_said(text: str) -> str | None:
+    """How far the runs of a page are, by its Markdown; None when it does not say so."""
+    line = next((line for line in text.splitlines() if line.startswith("Scale ")), "")
+    return line.partition(STATE)[2].removesuffix(".") or None
 
 
 def table_of(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
@@ -220,7 +228,7 @@ def _analysis(kind: str, found: Sequence[Result], out: Path) -> Iterator[Part]:
     rows, pictures, problems = [], [], {}
     by_cell: list[tuple[Result, list[dict[str, float]]]] = []
     for result in found:
-        numbers = []
+        numbers, shown = [], False
         for seed, folder in runs.folders(result.cell, out).items():
             if result.states[seed] != "done":
                 continue
@@ -229,7 +237,8 @@ def _analysis(kind: str, found: Sequence[Result], out: Path) -> Iterator[Part]:
             except (ConfigError, CheckpointError) as error:
                 problems[str(error).replace(str(folder), folder.name)] = None
                 continue
-            if not numbers:
+            if one.picture and not shown:
+                shown = True
                 pictures.append(Picture(f"{result.cell.name()}, seed {seed}", one.picture))
             numbers.append(one.numbers)
         by_cell.append((result, numbers))

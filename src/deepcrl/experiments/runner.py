@@ -1,5 +1,6 @@
 """Run what is left of an experiment: processes on this machine, or jobs of a cluster. One failure stops no other."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -25,8 +26,12 @@ class Ended(NamedTuple):
 def in_processes(work: Sequence[Job], out: Path, workers: int) -> Iterator[Ended]:
     """Train jobs in processes of their own, so many at once, each on its share of the cores.
 
-    What a job prints goes to OUT/logs/. When this process ends, however, so do they, each with a checkpoint.
+    What a job prints goes to OUT/logs/. When this process ends, however, so do they, each with a checkpoint. Several
+    can share a graphics card: none takes its memory before it needs it.
     """
+    environment = dict(os.environ)
+    if workers > 1:
+        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     slots = list(range(workers))
     lock, stopping = threading.Lock(), threading.Event()
 
@@ -40,7 +45,8 @@ def in_processes(work: Sequence[Job], out: Path, workers: int) -> Iterator[Ended
             with open(log, "a") as file:
                 command = [sys.executable, "-m", "deepcrl.experiments.runs", runs.write(job), str(slot), str(workers)]
                 # An open pipe as its input: at its end the worker knows that nobody waits any more.
-                with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT) as process:
+                pipes = {"stdin": subprocess.PIPE, "stdout": file, "stderr": subprocess.STDOUT}
+                with subprocess.Popen(command, env=environment, **pipes) as process:
                     code = process.wait()
         finally:
             with lock:

@@ -35,8 +35,8 @@ class Finding(NamedTuple):
     numbers: dict[str, float]
     """Finite ones only."""
     words: str
-    picture: Markup | bytes
-    """SVG, or a PNG file."""
+    picture: Markup | bytes | None
+    """SVG, or a PNG file; None where it has been lost with the agent."""
 
 
 class Kind(NamedTuple):
@@ -60,14 +60,16 @@ def find(kind: str, run_dir: str | Path, which: Which | int = "latest") -> Findi
 
 
 def kept(kind: str, run_dir: Path) -> Finding:
-    """One analysis of a run's newest agent, made once: what `write` has left of the same env steps is read again.
-    Raises as `find` does."""
+    """One analysis of a run's newest agent, made once: what `write` has left of the same env steps is read again, and,
+    where the run has no agent any more, even without its picture. Raises as `find` does."""
     folder = run_dir / FOLDER
     try:
         data = json.loads((folder / f"{kind}.json").read_text())
         if (data["env_steps"], data.get("edition", 1)) == (_env_steps(run_dir), FINDINGS[kind].edition):
-            picture = Markup(data["svg"]) if data["svg"] else (folder / f"{kind}.png").read_bytes()
-            return Finding(data["numbers"], data["words"], picture)
+            png = folder / f"{kind}.png"
+            picture = Markup(data["svg"]) if data["svg"] else png.read_bytes() if png.exists() else None
+            if picture or not (run_dir / "checkpoints").exists():
+                return Finding(data["numbers"], data["words"], picture)
     except (OSError, ValueError, KeyError):
         pass  # none yet, or another version's
     found = find(kind, run_dir)
@@ -81,9 +83,11 @@ def write(finding: Finding, run_dir: Path, kind: str, which: Which | int = "late
     folder = run_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     name = kind if which == "latest" else f"{kind}-{which}"
-    svg = finding.picture if isinstance(finding.picture, Markup) else None
+    picture = finding.picture
+    assert picture is not None
+    svg = picture if isinstance(picture, Markup) else None
     path = folder / f"{name}.{'svg' if svg else 'png'}"
-    path.write_bytes(finding.picture if isinstance(finding.picture, bytes) else picture_file(finding.picture).encode())
+    path.write_bytes(picture if isinstance(picture, bytes) else picture_file(picture).encode())
     made = {"env_steps": _env_steps(run_dir), "edition": FINDINGS[kind].edition}
     data = made | {"numbers": finding.numbers, "words": finding.words, "svg": svg}
     replace_file(folder / f"{name}.json", json.dumps(data, indent=1) + "\n")

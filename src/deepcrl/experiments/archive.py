@@ -1,0 +1,99 @@
+"""The numbers behind the pages, one line for each finished run in a file beside them: RUNS.
+
+Run folders are large, and lie where they were trained. From this file a page can be written again without them, and
+runs of several machines come together: `unpack` lays out what it holds as folders that can be reported, and are not
+trained again, but cannot be resumed or rendered, since agents are not in it.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deepcrl.experiments import runs
+from deepcrl.experiments.results import Result
+from deepcrl.logging import rows
+from deepcrl.report.build import replace_file
+from deepcrl.report.findings import FOLDER
+
+RUNS = "runs.jsonl"
+DIGITS = 7
+"""Significant ones: as many as float32 has."""
+
+
+def pack(pages: Path, found: Sequence[Result], out: Path) -> Path:
+    """Add the finished runs of an experiment to PAGES/RUNS, in place of what it has of them. Lines are in the order of
+    their names. Pictures of analyses come along for the first run of every cell."""
+    lines = _read(pages)
+    for result in found:
+        for seed, folder in runs.folders(result.cell, out).items():
+            if result.states[seed] == "done":
+                with_pictures = seed == result.cell.seeds[0] or bool(lines.get(folder.name, {}).get("pictures"))
+                lines[folder.name] = _line(folder, with_pictures)
+    text = "".join(json.dumps(lines[name]) + "\n" for name in sorted(lines))
+    return replace_file(pages / RUNS, text)
+
+
+def unpack(pages: Path, out: Path) -> int:
+    """Make a run folder of every line of PAGES/RUNS that has none in OUT; returns how many."""
+    made = 0
+    for name, line in _read(pages).items():
+        folder = out / "runs" / name
+        with runs.held(folder):
+            if folder.exists():
+                continue
+            draft = folder.with_name(f"{name}.draft")
+            (draft / FOLDER).mkdir(parents=True, exist_ok=True)
+            (draft / "config.json").write_text(json.dumps(line["config"], indent=2) + "\n")
+            (draft / "machine.json").write_text(json.dumps(line["machine"], indent=2) + "\n")
+            (draft / rows.FILE).write_text("".join(json.dumps(row) + "\n" for row in _rows(line["columns"])))
+            for kind, finding in line["analysis"].items():
+                (draft / FOLDER / f"{kind}.json").write_text(json.dumps(finding) + "\n")
+            for picture, content in line["pictures"].items():
+                (draft / FOLDER / picture).write_bytes(base64.b64decode(content))
+            draft.replace(folder)
+            made += 1
+    return made
+
+
+def _read(pages: Path) -> dict[str, dict[str, Any]]:
+    """Lines by run."""
+    path = pages / RUNS
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return {line["run"]: line for line in lines}
+
+
+def _line(folder: Path, with_pictures: bool) -> dict[str, Any]:
+    findings, pictures = {}, {}
+    for path in sorted((folder / FOLDER).glob("*.json")):
+        finding = json.loads(path.read_text())
+        findings[path.stem] = finding if with_pictures else finding | {"svg": None}
+        if with_pictures and (png := path.with_suffix(".png")).exists():
+            pictures[png.name] = base64.b64encode(png.read_bytes()).decode()
+    return {
+        "run": folder.name,
+        "config": json.loads((folder / "config.json").read_text()),
+        "machine": json.loads((folder / "machine.json").read_text()),
+        "columns": _columns(rows.read(folder)),
+        "analysis": findings,
+        "pictures": pictures,
+    }
+
+
+def _columns(some: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """What reports of experiments read of the rows: counts, the wall clock and evaluations; null where one has none."""
+    names = dict.fromkeys(name for row in some for name in row if not name.startswith(("train/", "time/")))
+    return {name: [_short(row.get(name)) for row in some] for name in names}
+
+
+def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Inverse of `_columns`."""
+    return [
+        {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+        for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
