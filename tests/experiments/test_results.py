@@ -10,7 +10,7 @@ import pytest
 from deepcrl.config import ConfigError, override, to_dict
 from deepcrl.experiments import archive, cells, index, lookup, page
 from deepcrl.experiments.results import claim_words, depth_words, goal_tables, level_table, results, state_words
-from deepcrl.experiments.runs import folders, jobs, states
+from deepcrl.experiments.runs import Job, folders, jobs, largest_first, states
 from deepcrl.logging import rows
 from deepcrl.report import findings
 from deepcrl.report.html import Markup
@@ -189,6 +189,17 @@ def test_the_index_says_how_far_all_are(out):
     # Where the page is and the runs are not, it is the page that says so.
     text = index.write([DEPTH], out / "p", out / "none")[0].read_text()
     assert "| depth | not run | [30 of 40 runs done, 1 interrupted](depth-laptop.md) | not run |" in text
+
+
+def test_deep_networks_and_many_seeds_are_trained_first(out):
+    """By layers times seeds: 48, 32, 20 and 16."""
+    left = {cell.labels["depth"]: cell for cell in cells(DEPTH, "laptop") if cell.labels["task"] == "point_u_maze"}
+    work = [
+        Job(left[depth], dict.fromkeys(range(number), out))
+        for depth, number in (("4", 5), ("16", 1), ("16", 3), ("32", 1))
+    ]
+    order = [(job.cell.labels["depth"], len(job.folders)) for job in largest_first(work)]
+    assert order == [("16", 3), ("32", 1), ("4", 5), ("16", 1)]
 
 
 def test_a_folder_of_another_configuration_is_refused(out):

@@ -140,7 +140,7 @@ def _run(args: list[str]) -> int:
     from deepcrl.experiments import archive, runner, runs
 
     archive.unpack(pages, out)
-    work = runs.jobs(chosen, out)
+    work = runs.largest_first(runs.jobs(chosen, out))
     left = sum(len(job.folders) for job in work)
     print(
         f"{experiment.name}, scale {scale}: {left} runs to do, in {len(work)} jobs; logs in {out / 'logs'}", flush=True

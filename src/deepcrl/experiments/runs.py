@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.experiments.record import Cell
 from deepcrl.logging import rows
+from deepcrl.nn.encoder import actor_depth, critic_depth
 from deepcrl.plan import plan
 from deepcrl.program import build, init_state, reseed
 from deepcrl.train import create_run_dir, load_config, restore, run
@@ -70,6 +71,17 @@ def jobs(cells: list[Cell], out: Path) -> list[Job]:
         if left:
             found.append(Job(cell, left))
     return found
+
+
+def largest_first(work: Sequence[Job]) -> list[Job]:
+    """In an order that leaves no worker alone with a long job at the end: by updates times layers."""
+
+    def size(job: Job) -> int:
+        config = job.cell.config
+        layers = actor_depth(config.network) + 2 * critic_depth(config.network)
+        return len(job.folders) * plan(config).total_updates * layers
+
+    return sorted(work, key=size, reverse=True)
 
 
 def train(job: Job) -> bool:
