@@ -234,3 +234,7 @@ def test_pages_are_written_again_without_the_run_folders(out, tmp_path_factory):
     packed = (pages / archive.RUNS).read_text()
     archive.pack(pages, again, elsewhere)
     assert (pages / archive.RUNS).read_text() == packed
+    (pages / archive.RUNS).write_text(packed + packed[:100])
+    with pytest.raises(ConfigError, match=r"line 31 of runs\.jsonl is no run"):
+        archive.unpack(pages, elsewhere / "new")
+    assert not (elsewhere / "new").exists()

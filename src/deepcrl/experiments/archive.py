@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from deepcrl.config import ConfigError
 from deepcrl.experiments import runs
 from deepcrl.experiments.results import Result
 from deepcrl.logging import rows
@@ -36,7 +37,11 @@ def pack(pages: Path, found: Sequence[Result], out: Path) -> Path:
 
 
 def unpack(pages: Path, out: Path) -> int:
-    """Make a run folder of every line of PAGES/RUNS that has none in OUT; returns how many."""
+    """Make a run folder of every line of PAGES/RUNS that has none in OUT; returns how many.
+
+    Raises:
+        ConfigError: before anything is made, for a line that is no run's.
+    """
     made = 0
     for name, line in _read(pages).items():
         folder = out / "runs" / name
@@ -58,10 +63,15 @@ def unpack(pages: Path, out: Path) -> int:
 
 
 def _read(pages: Path) -> dict[str, dict[str, Any]]:
-    """Lines by run."""
-    path = pages / RUNS
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return {line["run"]: line for line in lines}
+    """Lines by run. Raises ConfigError for what is none."""
+    path, found = pages / RUNS, {}
+    for number, text in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+        try:
+            line = json.loads(text)
+            found[line["run"]] = line
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"pages = {str(pages)!r}: line {number} of {RUNS} is no run") from error
+    return found
 
 
 def _line(folder: Path, with_pictures: bool) -> dict[str, Any]:
