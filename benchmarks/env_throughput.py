@@ -3,15 +3,14 @@
     python benchmarks/env_throughput.py                                  # native MuJoCo, one row per body and task
     python benchmarks/env_throughput.py --envs ant --engines mujoco mjx spring --num-envs 64
     python benchmarks/env_throughput.py --envs ant ant_big_maze --jaxgcrl old-stack/
-    python benchmarks/env_throughput.py --envs ant --engines mjx:jax mjx:warp --num-envs 512 4096
+    python benchmarks/env_throughput.py --envs ant --engines mjx warp --num-envs 512 4096
 
 A whole step is the action map, the physics, observation, success, episode end and automatic reset. The bare rate is
 `mujoco.rollout`'s, for the same model, threads, environments, substeps and actions, from the same states; the two are
 timed in turns, and the best of each counts. It resets nothing: fallen bodies go on lying there, touching more.
 With `--jaxgcrl FOLDER`, JaxGCRL's environment of the same name, on the engine that it chose for it, is stepped by a
-process of its own right after ours; it is installed into that folder when it is not there. `mjx:jax` and `mjx:warp`
-are MJX by one of its implementations, whatever it would take itself. `--turns FILE` lets several such commands compile
-at once and time in turns.
+process of its own right after ours; it is installed into that folder when it is not there. `--turns FILE` lets several
+such commands compile at once and time in turns.
 """
 
 import argparse
@@ -25,7 +24,7 @@ import mujoco.rollout
 import numpy as np
 
 import jaxgcrl_stack
-from deepcrl.envs import mjx_engine, vector
+from deepcrl.envs import vector
 from deepcrl.envs.registry import lookup, make_env
 from deepcrl.machine import usable_cores
 from turns import turn
@@ -55,7 +54,7 @@ def main() -> None:
     parser.add_argument("--turns", type=Path, metavar="FILE", help="time while holding this file's lock")
     args = parser.parse_args()
     for name in args.envs:
-        for engine in (e for e in args.engines if e.partition(":")[0] in lookup(name).engines):
+        for engine in (e for e in args.engines if e in lookup(name).engines):
             for num_envs in args.num_envs:
                 row: dict[str, Any] = {"env": name, "engine": engine, "num_envs": num_envs}
                 if engine == "mujoco":
@@ -108,9 +107,6 @@ def device_rates(name: str, engine: str, num_envs: int, turns: Path | None) -> d
 
     Steps are dispatched one by one: that costs 0.1 ms of several, where to compile a scan of an arm's takes minutes.
     """
-    engine, _, implementation = engine.partition(":")
-    if implementation:
-        mjx_engine.default_implementation = lambda: implementation  # type: ignore
     env = make_env(name, engine=engine).compiled()
     actions = jax.random.uniform(jax.random.key(1), (STEPS // 4, num_envs, env.spec.action_size), minval=-1.0)
     started = time.perf_counter()

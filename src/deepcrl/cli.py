@@ -6,6 +6,7 @@ mistake in the input ends in one line on stderr and exit code 2, before anything
 
 import dataclasses
 import json
+import os
 import re
 import sys
 import typing
@@ -60,12 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args[0] not in commands:
             raise ConfigError(f"unknown command {args[0]!r}; {near_matches(args[0], commands)}")
-        return commands[args[0]](args[1:])
+        code = commands[args[0]](args[1:])
+        sys.stdout.flush()
+        return code
     except (ConfigError, _run_errors()) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `deepcrl list envs | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere, without a complaint
         return 1
 
 

@@ -38,7 +38,7 @@ class EnvConfig:
     name: str
     """Training environment; `deepcrl list envs` prints them all."""
     engine: str = "auto"
-    """Physics engine; "auto" takes the first one in the environment's row of the registry."""
+    """Physics engine; "auto" takes the first one in the environment's row of the registry, on a GPU "warp" or "mjx"."""
     num_envs: int = 512
     """Parallel environments N."""
     episode_length: int | None = None

@@ -12,7 +12,7 @@ MIN_FREE_GIB = 2.0
 
 OPTIONAL = (
     ("jax-cuda", "jax_cuda13_plugin jax_cuda12_plugin", "learning on NVIDIA GPUs: deepcrl[cuda]"),
-    ("warp-lang", "warp", "engine mjx by MuJoCo Warp on NVIDIA GPUs: deepcrl[cuda]"),
+    ("warp-lang", "warp", "engine warp, MuJoCo on NVIDIA GPUs: deepcrl[cuda]"),
     ("brax", "brax", "engine spring: deepcrl[spring]"),
     ("pillow", "PIL", "GIFs: deepcrl[video]"),
     ("imageio-ffmpeg", "imageio_ffmpeg", "MP4s, where there is no ffmpeg: deepcrl[video]"),

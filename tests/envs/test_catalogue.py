@@ -21,7 +21,7 @@ def test_every_picture_is_there():
 
 def test_a_row_says_what_the_environment_is():
     row = next(row for row in catalogue.rows() if row.name == "arm_grasp")
-    assert row == ("arm_grasp", 23, 7, 5, 1000, 0.05, "mujoco, mjx", "")
+    assert row == ("arm_grasp", 23, 7, 5, 1000, 0.05, "mujoco, mjx, warp", "")
 
 
 def test_the_readme_counts_right():

@@ -35,13 +35,14 @@ NUM_ENVS = 3
 STEPS = 50
 # The other rows with one body and the same walls differ in where episodes start and end only: test_layouts.py and the
 # bodies' own tests look at that. Compiling them all takes too long for every day; `-m slow` does. MJX
-# steps the humanoid in test_mjx_engine.py, springs do in test_spring_engine.py.
+# steps the humanoid in test_mjx_engine.py, springs do in test_spring_engine.py. Warp, which is for GPUs, steps
+# the ant and the arm in test_mjx_engine.py.
 DEVICE_ROWS = {
     "mjx": ("ant", "reacher"),
     "spring": ("ant",),
 }
 VARIANTS = ("ant_u_maze_eval", "ant_u_maze_gen_1f2f3f", "point_u_maze_eval", "humanoid_big_maze_eval")
-EVERY = [(name, engine) for name, entry in ENVIRONMENTS.items() for engine in entry.engines]
+EVERY = [(name, engine) for name, entry in ENVIRONMENTS.items() for engine in entry.engines if engine != "warp"]
 DAILY = [
     (name, engine)
     for name, engine in EVERY
@@ -131,11 +132,24 @@ def test_unknown_name_names_near_matches():
         lookup("zzz", "evaluation.env")
 
 
-def test_engine_names():
+def test_engine_names(monkeypatch: pytest.MonkeyPatch):
     assert resolve_engine("ant", "auto") == "mujoco"
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for installed, engine in ((True, "warp"), (False, "mjx")):
+        monkeypatch.setattr(registry, "warp_is_installed", lambda installed=installed: installed)
+        assert resolve_engine("ant", "auto") == engine
+        assert resolve_engine("point_u_maze", "auto") == "jax"
     assert resolve_engine("point_u_maze", "jax") == "jax"
-    with pytest.raises(ConfigError, match=r"env\.engine = 'jax' cannot step ant; it has: auto, mujoco, mjx, spring"):
+    with pytest.raises(
+        ConfigError, match=r"env\.engine = 'jax' cannot step ant; it has: auto, mujoco, mjx, warp, spring"
+    ):
         make_env("ant", engine="jax")
+
+
+def test_warp_says_what_it_needs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("deepcrl.envs.mjx_engine.warp_is_installed", lambda: False)
+    with pytest.raises(ConfigError, match=r"env\.engine = 'warp' needs warp-lang.*deepcrl\[cuda\]"):
+        make_env("ant", engine="warp")
 
 
 def test_a_model_beyond_an_engine_is_refused(monkeypatch):

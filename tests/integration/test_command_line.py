@@ -166,3 +166,9 @@ def test_doctor_names_device_cores_and_engines(capsys: pytest.CaptureFixture):
     text = capsys.readouterr().out
     for word in ("device", "usable cores", "mujoco", "optional", "GiB"):
         assert word in text
+
+
+def test_a_reader_that_leaves_is_no_error():
+    command = f"{sys.executable} -m deepcrl.cli list algorithms | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stderr == ""

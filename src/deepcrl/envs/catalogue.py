@@ -35,10 +35,10 @@ def rows() -> list[Row]:
 def text() -> str:
     """A line for each environment."""
     heads = f"{'environment':<28}{'state':>6}{'goal':>6}{'action':>8}{'episode':>9}{'radius':>8}"
-    lines = [f"{heads}  {'engines':<22}evaluated on"]
+    lines = [f"{heads}  {'engines':<26}evaluated on"]
     for row in rows():
         numbers = f"{row.state:>6}{row.goal:>6}{row.action:>8}{row.episode:>9}{row.radius:>8}"
-        lines.append(f"{row.name:<28}{numbers}  {row.engines:<22}{row.evaluated_on}".rstrip())
+        lines.append(f"{row.name:<28}{numbers}  {row.engines:<26}{row.evaluated_on}".rstrip())
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""MuJoCo XLA: the same models as `mujoco_engine`, stepped on the device inside the caller's program."""
+"""MuJoCo XLA, by JAX or by Warp: the same models as `mujoco_engine`, stepped on the device in the caller's program."""
 
 import contextlib
 import copy
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from deepcrl.config import ConfigError
 from deepcrl.envs.protocol import Engine, Physics
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ a second, and hundreds without them (docs/results/engines.md)."""
 def mjx_engine(
     model: "mujoco.MjModel",
     substeps: int,
-    implementation: Implementation | None = None,
+    implementation: Implementation = "jax",
     warp_contacts: int = WARP_CONTACTS,
 ) -> Engine:
     """An engine whose control step is `substeps` steps of `model` by MJX, in single precision.
@@ -43,23 +44,26 @@ def mjx_engine(
         model: what to simulate.
         substeps: simulator steps per control step.
         implementation: "jax", or "warp" for MuJoCo Warp, which needs the package warp-lang and is meant for NVIDIA
-            GPUs; None takes "warp" where it finds both, else "jax".
+            GPUs.
         warp_contacts: contacts that Warp can hold at once, all environments together; more are dropped, with a warning.
 
-    Raises NotImplementedError, from MJX, for a model with features that it lacks.
+    Raises:
+        ConfigError: where warp-lang is needed and not installed.
+        NotImplementedError: from MJX, for a model with features that it lacks.
     """
+    if implementation == "warp" and not warp_is_installed():
+        raise ConfigError("env.engine = 'warp' needs warp-lang, which is not installed: pip install \"deepcrl[cuda]\"")
     mjx = _import_mjx()
-    chosen = implementation or default_implementation()
     room: dict[str, Any] = {}
-    if chosen == "warp":
+    if implementation == "warp":
         room = {"naconmax": warp_contacts, "njmax": WARP_ROWS}
         model = copy.copy(model)
         model.opt.iterations = max(model.opt.iterations, WARP_ITERATIONS)
         model.opt.ls_iterations = max(model.opt.ls_iterations, WARP_LINE_SEARCHES)
-    device_model = mjx.put_model(model, impl=chosen)
-    if chosen == "warp":
+    device_model = mjx.put_model(model, impl=implementation)
+    if implementation == "warp":
         device_model = device_model.tree_replace({"opt._impl.warn_overflow": _wanted_warnings()})
-    blank = mjx.make_data(model, impl=chosen, **room)
+    blank = mjx.make_data(model, impl=implementation, **room)
     sensed = ("sensordata",) if model.nsensordata else ()
     kept = ("qpos", "qvel", "qacc_warmstart", *sensed)
 
@@ -80,9 +84,8 @@ def mjx_engine(
     return Engine(on_device=True, start=start, step=step, compiler_options=_compiler_options())
 
 
-def default_implementation() -> Implementation:
-    """Warp on an NVIDIA GPU where warp-lang is installed, else JAX."""
-    return "warp" if jax.default_backend() == "gpu" and importlib.util.find_spec("warp") else "jax"
+def warp_is_installed() -> bool:
+    return importlib.util.find_spec("warp") is not None
 
 
 @functools.cache
@@ -107,7 +110,7 @@ def _wanted_warnings() -> int:
 def _import_mjx():
     """MJX, without what it prints where its other implementation, Warp, is not installed, and without Warp's lines on
     every kernel that it loads."""
-    if importlib.util.find_spec("warp"):
+    if warp_is_installed():
         import warp  # pyright: ignore[reportMissingImports]
 
         warp.config.log_level = warp.LOG_WARNING

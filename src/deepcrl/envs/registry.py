@@ -7,6 +7,7 @@ import jax
 
 from deepcrl.config import AutoReset, ConfigError, near_matches
 from deepcrl.envs import gymnasium_env, vector
+from deepcrl.envs.mjx_engine import warp_is_installed
 from deepcrl.envs.protocol import Env
 from deepcrl.envs.table import ENVIRONMENTS, GYMNASIUM_DEFAULTS, QUICKSTART, Builder, Entry
 
@@ -46,8 +47,8 @@ def resolve_engine(name: str, engine: str) -> str:
     """The engine that "auto" means for this environment, or `engine` itself when it has it. Raises ConfigError."""
     engines = lookup(name).engines
     if engine == "auto":
-        on_gpu = jax.default_backend() == "gpu" and "mjx" in engines
-        return "mjx" if on_gpu else next(iter(engines))
+        for_gpus = [name for name in ("warp", "mjx") if name in engines and (name != "warp" or warp_is_installed())]
+        return for_gpus[0] if for_gpus and jax.default_backend() == "gpu" else next(iter(engines))
     if engine not in engines:
         raise ConfigError(f"env.engine = {engine!r} cannot step {name}; it has: auto, {', '.join(engines)}")
     return engine

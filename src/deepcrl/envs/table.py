@@ -152,6 +152,7 @@ def _robot(
     engines: dict[str, Builder] = {
         "mujoco": lambda episode_length: (task(episode_length), mujoco_engine(model(), substeps)),
         "mjx": lambda episode_length: (task(episode_length), mjx_engine(model(), substeps)),
+        "warp": lambda episode_length: (task(episode_length), mjx_engine(model(), substeps, "warp")),
     }
     if springs is not None:
         on_springs = spring_task or task
