@@ -58,7 +58,7 @@ def main() -> None:
             for num_envs in args.num_envs:
                 row: dict[str, Any] = {"env": name, "engine": engine, "num_envs": num_envs}
                 if engine == "mujoco":
-                    row |= native_rates(name, num_envs)
+                    row |= native_rates(name, num_envs, args.turns)
                 else:
                     row |= device_rates(name, engine, num_envs, args.turns)
                 if args.jaxgcrl:
@@ -68,7 +68,7 @@ def main() -> None:
                 print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
 
 
-def native_rates(name: str, num_envs: int) -> dict[str, float]:
+def native_rates(name: str, num_envs: int, turns: Path | None) -> dict[str, float]:
     """Whole and bare env steps per second, and the whole as a share of the bare."""
     entry = lookup(name)
     assert entry.model is not None
@@ -81,7 +81,7 @@ def native_rates(name: str, num_envs: int) -> dict[str, float]:
         state = env.step(state, actions[index % STEPS])
     datas = [mujoco.MjData(model) for _ in range(threads)]
     whole, bare = [], []
-    with mujoco.rollout.Rollout(nthread=threads) as rollout:
+    with turn(turns), mujoco.rollout.Rollout(nthread=threads) as rollout:
         for _ in range(REPEATS):
             physics = {key: np.asarray(value, np.float32) for key, value in state.physics.items()}
             controls = np.stack([np.asarray(control(action, physics)) for action in actions], axis=1)

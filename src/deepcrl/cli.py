@@ -71,8 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `deepcrl list envs | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere, without a complaint
-        return 1
+        try:
+            print(flush=True)  # a flush alone fails only once
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere, silently
+            return 1
+        raise  # another pipe, that of a worker that died, say
 
 
 def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...]]:

@@ -83,6 +83,8 @@ def restore(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
     """
     folder = run_dir / "checkpoints"
     if not checkpoint.steps(folder):
+        if any(row["env_steps"] > 0 for row in rows.read(run_dir)):
+            raise checkpoint.CheckpointError(f"{str(run_dir)!r} holds the numbers of a run whose checkpoints are gone")
         # Stopped before the first checkpoint: nothing is lost by starting over.
         rows.cut(run_dir, -1)
         return init_state(program), 0, 0.0

@@ -174,3 +174,12 @@ def test_a_reader_that_leaves_is_no_error():
     command = f"{sys.executable} -m deepcrl.cli list algorithms | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_a_pipe_that_breaks_elsewhere_is_not_hidden(monkeypatch: pytest.MonkeyPatch):
+    def broken(args: list[str]) -> int:
+        raise BrokenPipeError("a worker has died")
+
+    monkeypatch.setattr(cli, "_doctor", broken)
+    with pytest.raises(BrokenPipeError, match="a worker has died"):
+        cli.main(["doctor"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deepcrl.checkpoint import CheckpointError
 from deepcrl.cli import INTERRUPTED, parse_train
 from deepcrl.train import resume, train
 
@@ -112,6 +113,15 @@ def test_resume_of_a_run_killed_before_its_second_row(whole: dict[str, Path], tm
     interrupt(process, run_dir, signal.SIGKILL, rows=1)
     finish(process, -signal.SIGKILL)
     resume(run_dir)
+    assert numbers(run_dir) == numbers(whole["point"])
+
+
+def test_a_run_without_its_checkpoints_keeps_its_numbers(whole: dict[str, Path], tmp_path: Path):
+    """As experiments lay out runs that were trained elsewhere: it is refused, not begun again."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(whole["point"], run_dir, ignore=shutil.ignore_patterns("checkpoints"))
+    with pytest.raises(CheckpointError, match="whose checkpoints are gone"):
+        resume(run_dir)
     assert numbers(run_dir) == numbers(whole["point"])
 
 

@@ -45,20 +45,19 @@ def unpack(pages: Path, out: Path) -> int:
     made = 0
     for name, line in _read(pages).items():
         folder = out / "runs" / name
-        with runs.held(folder):
-            if folder.exists():
-                continue
-            draft = folder.with_name(f"{name}.draft")
-            (draft / FOLDER).mkdir(parents=True, exist_ok=True)
-            (draft / "config.json").write_text(json.dumps(line["config"], indent=2) + "\n")
-            (draft / "machine.json").write_text(json.dumps(line["machine"], indent=2) + "\n")
-            (draft / rows.FILE).write_text("".join(json.dumps(row) + "\n" for row in _rows(line["columns"])))
-            for kind, finding in line["analysis"].items():
-                (draft / FOLDER / f"{kind}.json").write_text(json.dumps(finding) + "\n")
-            for picture, content in line["pictures"].items():
-                (draft / FOLDER / picture).write_bytes(base64.b64decode(content))
-            draft.replace(folder)
-            made += 1
+        if folder.exists():
+            continue
+        draft = folder.with_name(f"{name}.draft")
+        (draft / FOLDER).mkdir(parents=True, exist_ok=True)
+        (draft / "config.json").write_text(json.dumps(line["config"], indent=2) + "\n")
+        (draft / "machine.json").write_text(json.dumps(line["machine"], indent=2) + "\n")
+        (draft / rows.FILE).write_text("".join(json.dumps(row) + "\n" for row in _rows(line["columns"])))
+        for kind, finding in line["analysis"].items():
+            (draft / FOLDER / f"{kind}.json").write_text(json.dumps(finding) + "\n")
+        for picture, content in line["pictures"].items():
+            (draft / FOLDER / picture).write_bytes(base64.b64decode(content))
+        draft.replace(folder)
+        made += 1
     return made
 
 

@@ -228,7 +228,7 @@ def _analysis(kind: str, found: Sequence[Result], out: Path) -> Iterator[Part]:
     rows, pictures, problems = [], [], {}
     by_cell: list[tuple[Result, list[dict[str, float]]]] = []
     for result in found:
-        numbers, shown = [], False
+        numbers, pictured = [], False
         for seed, folder in runs.folders(result.cell, out).items():
             if result.states[seed] != "done":
                 continue
@@ -237,8 +237,8 @@ def _analysis(kind: str, found: Sequence[Result], out: Path) -> Iterator[Part]:
             except (ConfigError, CheckpointError) as error:
                 problems[str(error).replace(str(folder), folder.name)] = None
                 continue
-            if one.picture and not shown:
-                shown = True
+            if one.picture and not pictured:
+                pictured = True
                 pictures.append(Picture(f"{result.cell.name()}, seed {seed}", one.picture))
             numbers.append(one.numbers)
         by_cell.append((result, numbers))
