@@ -68,7 +68,7 @@ def load_agent(run_dir: str | Path, which: Which | int = "latest", env: str | No
 
 def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:
     """The functions of `LoadedAgent` around an agent pytree."""
-    algorithm, (_, env) = program.algorithm, make_envs(program.config)
+    algorithm, (_, env) = program.algorithm, make_envs(program.config, program.engine)
     probes = algorithm.probes
     act_jit = jax.jit(algorithm.act, static_argnums=4)
 

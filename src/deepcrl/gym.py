@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float
 
+from deepcrl.config import ConfigError
 from deepcrl.envs import registry, vector
 from deepcrl.envs.protocol import EnvSpec, EnvState
 
@@ -33,7 +34,7 @@ def make_gymnasium(
 
     Args:
         name: an environment of the registry.
-        engine: what steps it; "auto" takes the first one of its row.
+        engine: what steps it; "auto" takes the first one of its row, which on any machine suits a few environments.
         episode_length: None: the task's own.
         seed: of the first reset, if that is not given one; None draws it.
 
@@ -82,8 +83,8 @@ class _Functions(NamedTuple):
 
 
 def _functions(name: str, engine: str, episode_length: int | None) -> _Functions:
-    engine = registry.resolve_engine(name, engine)
-    task, physics_engine = registry.lookup(name).engines[engine](episode_length)
+    engine = next(iter(registry.lookup(name).engines)) if engine == "auto" else registry.resolve_engine(name, engine)
+    task, physics_engine = registry.make_task(name, engine, episode_length)
     env = vector.build(task, physics_engine, "never").compiled()
     succeeded = jax.jit(lambda achieved, desired: vector.grade(task, achieved, desired)[1])
     return _Functions(env.spec, env.on_device, env.reset, env.step, succeeded)
@@ -115,11 +116,22 @@ class _Goals:
     _task: _Functions
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any = None) -> Any:
-        """1.0 where the goal is reached, else 0.0; goals [..., G] to rewards [...]. `info` is not used."""
+        """1.0 where the goal is reached, else 0.0; goals [..., G] to rewards [...]. `info` is not used.
+
+        Raises ConfigError for goals of another size.
+        """
         del info
+        size = self._task.spec.goal_size
+        for name, goal in (("achieved_goal", achieved_goal), ("desired_goal", desired_goal)):
+            if np.shape(goal)[-1:] != (size,):
+                raise ConfigError(f"{name} of shape {np.shape(goal)} must end in {size}, the size of a goal")
         achieved, desired = np.broadcast_arrays(np.asarray(achieved_goal), np.asarray(desired_goal))
-        rows = (goal.reshape(-1, goal.shape[-1]).astype(np.float32) for goal in (achieved, desired))
-        return np.asarray(self._task.succeeded(*rows)).reshape(achieved.shape[:-1]).astype(np.float64)[()]
+        count = achieved.size // size
+        # Filled up to a power of two, so that few sizes are ever compiled.
+        rows = np.zeros((2, 1 << max(count - 1, 0).bit_length(), size), np.float32)
+        rows[:, :count] = achieved.reshape(count, size), desired.reshape(count, size)
+        reached = np.asarray(self._task.succeeded(*rows))[:count]
+        return reached.reshape(achieved.shape[:-1]).astype(np.float64)[()]
 
     def compute_terminated(self, achieved_goal: Any, desired_goal: Any, info: dict[str, Any]) -> Any:
         """Whether the episode has failed, which goals do not tell but `info` does."""

@@ -10,7 +10,11 @@ from typing import Any
 
 import jax
 
-PACKAGES = ("deepcrl", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "mujoco", "numpy")
+PACKAGES = (
+    *("deepcrl", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy"),
+    *("mujoco", "mujoco-mjx", "warp-lang", "brax", "gymnasium", "gymnasium-robotics"),
+)
+"""Those of an engine that is not installed have no version."""
 
 
 def describe() -> dict[str, Any]:

@@ -44,6 +44,8 @@ class Program(NamedTuple):
     """The compiled pieces of one run."""
 
     config: Config
+    engine: str
+    """What steps the environments: `env.engine`, or what "auto" came to."""
     plan: Plan
     algorithm: Algorithm
     env: Env
@@ -57,14 +59,17 @@ class Program(NamedTuple):
     them, and all that they take and return has a leading axis, one slot for each run."""
 
 
-def build(config: Config, seeds: Sequence[int] = ()) -> Program:
+def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None) -> Program:
     """Check the configuration and make the functions of its run; compiles nothing. Raises ConfigError.
 
-    With several `seeds`, of as many runs at once, whose environment must be on the device.
+    Args:
+        seeds: several, of as many runs at once, whose environment must be on the device.
+        engine: what `env.engine` "auto" came to where the run began; None: what it is here.
     """
     seeds = tuple(seeds) or (config.seed,)
     the_plan = plan(config)
-    env, eval_env = make_envs(config)
+    engine = registry.resolve_engine(config.env.name, engine or config.env.engine)
+    env, eval_env = make_envs(config, engine)
     if config.train.overlap and env.on_device:
         raise ConfigError(
             f"train.overlap = True needs a host engine, such as mujoco; {config.env.name} runs on the device, "
@@ -81,6 +86,7 @@ def build(config: Config, seeds: Sequence[int] = ()) -> Program:
     algorithm = algorithms.build(config, env.spec)
     return Program(
         config=config,
+        engine=engine,
         plan=the_plan,
         algorithm=algorithm,
         env=env,
@@ -101,11 +107,15 @@ def reseed(program: Program, seed: int) -> Program:
     return program._replace(config=dataclasses.replace(program.config, seed=seed), seeds=(seed,))
 
 
-def make_envs(config: Config) -> tuple[Env, Env]:
-    """Training and evaluation environment. Raises ConfigError when they do not fit together."""
+def make_envs(config: Config, engine: str | None = None) -> tuple[Env, Env]:
+    """Training and evaluation environment. Raises ConfigError when they do not fit together.
+
+    Args:
+        engine: what steps them; None: the configuration's.
+    """
     name = config.evaluation.env or config.env.name
     registry.lookup(name, "evaluation.env")
-    options = {"engine": config.env.engine, "episode_length": config.env.episode_length}
+    options = {"engine": engine or config.env.engine, "episode_length": config.env.episode_length}
     env = registry.make_env(config.env.name, auto_reset=config.env.auto_reset, **options)
     eval_env = registry.make_env(name, **options)
     if eval_env.spec != env.spec:
@@ -124,8 +134,11 @@ def init_state(program: Program) -> TrainState:
 
 def _start(program: Program, seed: int) -> tuple[Agent, EnvState, buffer.Replay]:
     config, env, algorithm = program.config, program.env, program.algorithm
+    start = env.reset(run_key(seed, RESET, 0), config.env.num_envs)
+    if not (jnp.isfinite(start.state).all() and jnp.isfinite(start.goal).all()):
+        raise ConfigError(f"env.name = {config.env.name!r} starts from a state or a goal that is not finite")
     agent = jax.jit(algorithm.init)(run_key(seed, INIT, 0))
-    return agent, env.reset(run_key(seed, RESET, 0), config.env.num_envs), init_replay(program)
+    return agent, start, init_replay(program)
 
 
 def init_replay(program: Program) -> buffer.Replay:

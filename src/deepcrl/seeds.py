@@ -93,7 +93,7 @@ def _stand(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
     """Where a run stands: at its beginning, unless its folder says otherwise."""
     if run_dir.exists():
         return restore(program, run_dir)
-    create_run_dir(program.config, run_dir)
+    create_run_dir(program, run_dir)
     return init_state(program), 0, 0.0
 
 

@@ -21,7 +21,6 @@ from deepcrl import checkpoint, machine
 from deepcrl.algorithms import learners
 from deepcrl.algorithms.base import Agent
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
-from deepcrl.envs import registry
 from deepcrl.envs.protocol import EnvState
 from deepcrl.evaluate import summarise
 from deepcrl.logging import rows
@@ -61,26 +60,34 @@ def train(config: Config, run_dir: str | Path) -> Result:
         ConfigError: before anything is compiled, when the configuration or the folder cannot be used.
     """
     program = build(config)
-    create_run_dir(config, Path(run_dir))
+    create_run_dir(program, Path(run_dir))
     return run(program, [Path(run_dir)], init_state(program))[0]
 
 
 def resume(run_dir: str | Path) -> Result:
     """Continue an interrupted run from its newest whole checkpoint; a finished run is left as it is.
 
+    On the engine that it began on, also where "auto" would be another one here.
+
     Raises:
         ConfigError: when the folder holds no run.
         CheckpointError: when it holds no usable checkpoint, or one of another configuration.
     """
-    program = build(load_config(Path(run_dir)))
+    program = build(load_config(Path(run_dir)), engine=engine_of(Path(run_dir)))
     return run(program, [Path(run_dir)], *restore(program, Path(run_dir)))[0]
 
 
 def restore(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
     """Where a run stands by its newest whole checkpoint: state, finished collections, seconds taken so far.
 
-    What was written after it is cut off. Raises as `resume` does.
+    What was written after it is cut off. Raises as `resume` does, and ConfigError when another engine began the run.
     """
+    began = engine_of(run_dir)
+    if began not in (None, program.engine):
+        raise ConfigError(
+            f"{str(run_dir)!r} began on the engine {began!r}, and env.engine = {program.config.env.engine!r} is "
+            f"{program.engine!r} here; `deepcrl resume {run_dir}` goes on with {began!r}"
+        )
     folder = run_dir / "checkpoints"
     if not checkpoint.steps(folder):
         if any(row["env_steps"] > 0 for row in rows.read(run_dir)):
@@ -96,7 +103,7 @@ def restore(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
     return state, collections, info["wall_s"]
 
 
-def create_run_dir(config: Config, run_dir: Path) -> None:
+def create_run_dir(program: Program, run_dir: Path) -> None:
     """Make the folder and write config.json and machine.json. Raises ConfigError; overwrites nothing."""
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise ConfigError(
@@ -104,8 +111,9 @@ def create_run_dir(config: Config, run_dir: Path) -> None:
         )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
-        (run_dir / "machine.json").write_text(json.dumps(machine.describe(), indent=2) + "\n")
+        (run_dir / "config.json").write_text(json.dumps(to_dict(program.config), indent=2) + "\n")
+        about = machine.describe() | {"engine": program.engine}
+        (run_dir / "machine.json").write_text(json.dumps(about, indent=2) + "\n")
     except OSError as error:
         raise ConfigError(f"out = {str(run_dir)!r} cannot be written: {error.strerror}") from error
 
@@ -119,12 +127,19 @@ def load_config(run_dir: Path) -> Config:
     return from_dict(data)
 
 
+def engine_of(run_dir: Path) -> str | None:
+    """The engine that a run began on; None where that was not written down."""
+    try:
+        return json.loads((run_dir / "machine.json").read_text()).get("engine")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def headline(program: Program, run_dirs: Sequence[Path]) -> str:
     """What is about to run, on what, and where to."""
     config, the_plan, network = program.config, program.plan, program.config.network
-    engine = registry.resolve_engine(config.env.name, config.env.engine)
     return (
-        f"{config.agent.algorithm} on {config.env.name} (engine {engine}, {config.env.num_envs} environments), "
+        f"{config.agent.algorithm} on {config.env.name} (engine {program.engine}, {config.env.num_envs} environments), "
         f"learning on {jax.devices()[0].device_kind}\n"
         f"actor depth {actor_depth(network)}, critic depth {critic_depth(network)}, batch {config.train.batch_size}; "
         f"{the_plan.total_env_steps:,} env steps, {the_plan.total_updates:,} updates, "

@@ -5,6 +5,7 @@ import pytest
 
 from deepcrl import ConfigError, preset
 from deepcrl.analysis.coverage import coverage, of_positions
+from deepcrl.program import build
 from deepcrl.train import create_run_dir
 
 
@@ -33,6 +34,6 @@ def test_a_run_has_been_where_it_started(tiny_run):
 
 
 def test_an_open_plane_has_no_cells(tmp_path):
-    create_run_dir(preset("reacher"), tmp_path)
+    create_run_dir(build(preset("reacher")), tmp_path)
     with pytest.raises(ConfigError, match="reacher has no cells"):
         coverage(tmp_path)

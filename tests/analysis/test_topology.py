@@ -12,6 +12,7 @@ from deepcrl.analysis.statistics import rank_correlation
 from deepcrl.analysis.topology import EPISODES, OwnWay, Topology, shortest_ways, topologies, topology
 from deepcrl.analysis.value_map import ValueMap
 from deepcrl.envs.registry import make_env
+from deepcrl.program import build
 from deepcrl.train import create_run_dir
 
 D = math.sqrt(2.0)
@@ -127,6 +128,6 @@ def test_every_goal_of_a_run_nearest_first(tiny_run):
 
 
 def test_an_open_plane_has_no_ways_round(tmp_path):
-    create_run_dir(preset("reacher"), tmp_path)
+    create_run_dir(build(preset("reacher")), tmp_path)
     with pytest.raises(ConfigError, match="reacher has no walls"):
         topologies(tmp_path)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from deepcrl.envs.draws import draw_cell, draw_on_circle
 from deepcrl.envs.layouts import Layout, start_cell, stitching_pairs
-from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, set_newton
+from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, mark_last, set_newton
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def ant_task(layout: Layout | None, episode_length: int | None) -> Task:
         observe=observe_body,
         control=direct,
         terminated=has_fallen,
+        mark_goal=mark_last,
     )
 
 

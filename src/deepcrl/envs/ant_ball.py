@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from deepcrl.envs import ant
 from deepcrl.envs.draws import draw_cell, draw_on_circle
 from deepcrl.envs.layouts import Layout, start_cell
-from deepcrl.envs.parts import OBJECT_RGBA, add_marker, add_surroundings
+from deepcrl.envs.parts import OBJECT_RGBA, add_marker, add_surroundings, mark_last
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def ant_ball_task(layout: Layout | None, episode_length: int | None) -> Task:
         observe=lambda physics: jnp.concatenate([ant.observe_body(physics), physics["qpos"][15:17]]),
         control=direct,
         terminated=ant.has_fallen,
+        mark_goal=mark_last,
     )
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs import ant
-from deepcrl.envs.parts import WALL_RGBA, add_marker, add_surroundings
+from deepcrl.envs.parts import WALL_RGBA, add_marker, add_surroundings, mark_last
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def ant_push_task(episode_length: int | None) -> Task:
         observe=observe,
         control=direct,
         terminated=ant.has_fallen,
+        mark_goal=mark_last,
     )
 
 

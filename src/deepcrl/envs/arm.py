@@ -152,6 +152,7 @@ def arm_task(scene: ArmScene, episode_length: int | None) -> Task:
         terminated=lambda physics: jnp.zeros((), bool),
         grades=_grasp_grades if grasps else None,
         move_goal=(lambda physics, goal: _grasp_goal(physics["qpos"][:3])) if grasps else None,
+        mark_goal=lambda physics, goal: _mark_goal(scene, physics, goal),
     )
 
 
@@ -176,6 +177,12 @@ def _reset(scene: ArmScene, key: PRNGKeyArray) -> tuple[Physics, Float[Array, "G
     qpos = jnp.concatenate([*free_bodies, jnp.array(robot)])
     # A free body has 7 positions but 6 velocities.
     return {"qpos": qpos, "qvel": jnp.zeros(qpos.size - len(free_bodies) // 2)}, goal
+
+
+def _mark_goal(scene: ArmScene, physics: Physics, goal: Float[Array, "G"]) -> Physics:
+    """The marker is the second of the free bodies, or the only one; to grasp, it is at the left fingertip's goal."""
+    first = 0 if scene.cube is None else 7
+    return {**physics, "qpos": physics["qpos"].at[first : first + 3].set(goal[:3])}
 
 
 def _observe(scene: ArmScene, physics: Physics) -> Float[Array, "S"]:

@@ -91,6 +91,7 @@ def cheetah_task(episode_length: int | None) -> Task:
         observe=lambda physics: jnp.concatenate([physics["qpos"][:9], physics["qvel"][:9]]),
         control=direct,
         terminated=lambda physics: jnp.zeros((), bool),
+        mark_goal=lambda physics, goal: {**physics, "qpos": physics["qpos"].at[-1:].set(goal)},
     )
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from deepcrl.config import AutoReset, ConfigError
+from deepcrl.envs.check import check_action
 from deepcrl.envs.protocol import Env, EnvSpec, EnvState, Options, Scene
 from deepcrl.machine import usable_cores
 
@@ -135,6 +136,7 @@ def _functions(spec: EnvSpec, pool: "_Pool", auto_reset: AutoReset):
     def step(state: EnvState, action: Any, active: Bool[Array, "N"] | None = None) -> EnvState:
         """Rows that are not `active` stay as they were."""
         nonlocal held
+        check_action(spec, state, action)
         num_envs = len(state.goal)
         rows = np.arange(num_envs) if active is None else np.flatnonzero(active)
         if not rows.size:

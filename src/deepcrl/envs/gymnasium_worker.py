@@ -50,14 +50,23 @@ class _Worker:
         threshold = getattr(env.unwrapped, "distance_threshold", None)
         first = _probe(env, size, seed=0)
         _probe(env, size, seed=1)
+        repeats = first == _probe(env, size, seed=0) == _probe(other, size, seed=0)
+        env.close()
+        other.close()
         return {
             "state_size": sizes["observation"] + sizes["achieved_goal"],
             "goal_size": sizes["achieved_goal"],
             "action_size": size,
             "episode_length": env.spec.max_episode_steps,
-            "success_radius": float(threshold) if isinstance(threshold, int | float) else 0.0,
-            "repeats": first == _probe(env, size, seed=0) == _probe(other, size, seed=0),
+            "success_radius": float(threshold) if isinstance(threshold, int | float | np.number) else 0.0,
+            "repeats": repeats,
         }
+
+    def close(self) -> None:
+        """Close all environments; one that fails at that does not keep the others from it."""
+        for env in self._envs.values():
+            with contextlib.suppress(Exception):
+                env.close()
 
     def begin(self, slots: list[int], seeds: list[int], logs: list[np.ndarray]) -> list[Result]:
         """Reset each environment with its seed, and take the actions [t, A] of its log again."""
@@ -74,13 +83,15 @@ class _Worker:
         observation, info = env.reset(seed=seed)
         for action in log:
             observation, _, _, _, info = env.step(_scaled(env, action))
-        state, goal = self._shown[slot] = _state(observation), _goal(observation)
+        state, goal = self._shown[slot] = _seen(env, observation)
+        if not (np.isfinite(state).all() and np.isfinite(goal).all()):
+            raise _Refused("starts from an observation or a goal that is not finite")
         return state, goal, state, _succeeded(env, observation, info), _distance(state, goal), False, False
 
     def _step(self, slot: int, action: np.ndarray, next_seed: int) -> Result:
         env = self._envs[slot]
         observation, _, terminated, truncated, info = env.step(_scaled(env, action))
-        state, goal = _state(observation), _goal(observation)
+        state, goal = _seen(env, observation)
         if np.isfinite(state).all() and np.isfinite(goal).all():
             success = _succeeded(env, observation, info)
         else:  # a diverged simulation ends its episode here instead of poisoning what is learnt from
@@ -124,6 +135,9 @@ def _check(env: Any) -> None:
         space = observations[name]
         if not isinstance(space, Box) or len(space.shape) != 1:
             raise _Refused(f"cannot be used: its {name} is no vector, but {_kind(space)}")
+    achieved, desired = (observations[name].shape for name in GOAL_SPACES[1:])
+    if achieved != desired:
+        raise _Refused(f"cannot be used: its achieved_goal has shape {achieved}, its desired_goal {desired}")
     if not isinstance(actions, Box) or len(actions.shape) != 1 or not actions.is_bounded():
         raise _Refused(f"cannot be used: its actions are no bounded vectors, but {_kind(actions)}")
     if not env.has_wrapper_attr("compute_reward"):
@@ -140,10 +154,10 @@ def _probe(env: Any, action_size: int, seed: int) -> bytes:
     """What one short episode shows, bit by bit."""
     rng = np.random.default_rng(seed)
     observation, _ = env.reset(seed=seed)
-    seen = [_state(observation), _goal(observation)]
+    seen = [*_seen(env, observation)]
     for _ in range(PROBE_STEPS):
         observation, _, terminated, truncated, _ = env.step(_scaled(env, rng.uniform(-1, 1, action_size)))
-        seen += [_state(observation), _goal(observation)]
+        seen += _seen(env, observation)
         if terminated or truncated:
             break
     return b"".join(row.tobytes() for row in seen)
@@ -156,12 +170,15 @@ def _scaled(env: Any, action: np.ndarray) -> np.ndarray:
     return np.clip((low + high) / 2 + action * (high - low) / 2, low, high).astype(space.dtype)
 
 
-def _state(observation: dict[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([observation["observation"], observation["achieved_goal"]], dtype=np.float32)
-
-
-def _goal(observation: dict[str, np.ndarray]) -> np.ndarray:
-    return np.asarray(observation["desired_goal"], np.float32)
+def _seen(env: Any, observation: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """State and goal. Raises _Refused where they have other sizes than their spaces."""
+    parts = []
+    for name in GOAL_SPACES:
+        part, expected = np.asarray(observation[name], np.float32), env.observation_space[name].shape
+        if part.shape != expected:
+            raise _Refused(f"shows {name} of shape {part.shape}; its space has {expected}")
+        parts.append(part)
+    return np.concatenate(parts[:2]), parts[2]
 
 
 def _distance(state: np.ndarray, goal: np.ndarray) -> float:
@@ -200,6 +217,7 @@ def main() -> None:
         try:
             request = pickle.load(requests)
         except EOFError:
+            worker.close()
             return
         pickle.dump(_reply(worker, request), replies)
         replies.flush()

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from deepcrl.envs.draws import draw_cell, draw_on_circle
 from deepcrl.envs.layouts import Layout, start_cell
-from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, set_newton
+from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, mark_last, set_newton
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
 
 if TYPE_CHECKING:
@@ -219,6 +219,7 @@ def humanoid_task(layout: Layout | None, episode_length: int | None, links: Link
         observe=lambda physics: observe(physics, links, clean),
         control=lambda action, physics: MAX_CONTROL * action,
         terminated=_has_fallen,
+        mark_goal=mark_last,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
 
+from deepcrl.config import ConfigError
 from deepcrl.envs.protocol import Engine, Physics
 from deepcrl.machine import usable_cores
 
@@ -26,7 +27,13 @@ def mujoco_engine(model: "mujoco.MjModel", substeps: int, threads: int | None = 
         model: what to simulate. Its automatic reset of diverged states gets disabled: they come back as NaN.
         substeps: simulator steps per control step.
         threads: how many to use; None takes as many as this process has cores.
+
+    Raises:
+        ConfigError: for substeps below 1. The engine's functions raise it for arrays that do not fit the model.
+        NotImplementedError: for a model with more state than positions, velocities and the solver's warm start.
     """
+    if substeps < 1:
+        raise ConfigError(f"substeps = {substeps} must be at least 1")
     stepper = _Stepper(model, substeps, threads or usable_cores())
     return Engine(on_device=False, start=stepper.start, step=stepper.step)
 
@@ -57,7 +64,7 @@ class _Stepper:
         import mujoco
 
         if model.na or model.nmocap or model.nuserdata or model.nplugin:
-            raise ValueError("a model with activations, mocap bodies, user data or plugins has more state than is kept")
+            raise NotImplementedError("it keeps no activations, mocap bodies, user data or plugins")
         _silence(mujoco)
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         self._model, self._substeps, self._threads = model, substeps, threads
@@ -70,6 +77,9 @@ class _Stepper:
         Where the model has sensors, with their values [N, nsensordata] under zero control, in rows that are `active`.
         """
         qpos, qvel = np.array(physics["qpos"], np.float64), np.array(physics["qvel"], np.float64)
+        for name, rows, size in (("qpos", qpos, self._model.nq), ("qvel", qvel, self._model.nv)):
+            if rows.shape[1:] != (size,):
+                raise ConfigError(f"the task starts with {name} {rows.shape[1:]}; its model has ({size},)")
         started = {"qpos": qpos, "qvel": qvel, "qacc_warmstart": np.zeros_like(qvel)}
         if self._model.nsensordata:
             batch, fields = self._load(started, np.zeros((len(qpos), self._model.nu)))
@@ -95,6 +105,8 @@ class _Stepper:
     def _load(self, physics: Physics, control: Any) -> "tuple[Batch, dict[str, np.ndarray]]":
         """The batch for as many environments, holding these states, and views of its fields [N, D] by name."""
         num_envs = len(control)
+        if control.shape != (num_envs, self._model.nu):
+            raise ConfigError(f"the task's control is {control.shape[1:]}; its model has {self._model.nu} actuators")
         if num_envs not in self._batches:
             from mujoco.batch import Batch
 

@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from jaxtyping import Array, Float
+
 from deepcrl.envs.layouts import Layout, wall_boxes
+from deepcrl.envs.protocol import Physics
 
 if TYPE_CHECKING:
     import mujoco
@@ -61,6 +64,11 @@ def add_marker(
     weight = {} if mass is None else {"mass": mass}
     sphere = mujoco.mjtGeom.mjGEOM_SPHERE
     target.add_geom(name="target", type=sphere, size=(radius, 0, 0), rgba=GOAL_RGBA, **weight)
+
+
+def mark_last(physics: Physics, goal: Float[Array, "G"]) -> Physics:
+    """`Task.mark_goal` of models whose last coordinates are the marker's x and y."""
+    return {**physics, "qpos": physics["qpos"].at[-2:].set(goal[:2])}
 
 
 def add_surroundings(mujoco, spec: "mujoco.MjSpec", layout: Layout | None, cell_size: float) -> "mujoco.MjsGeom":

@@ -62,7 +62,10 @@ class Task(NamedTuple):
     grades: Callable[[Float[Array, "G"], Float[Array, "G"]], dict[str, Bool[Array, ""]]] | None = None
     """(achieved, commanded) goal to whether this is "success" and perhaps "easy" and "hard"; None: by the radii."""
     move_goal: Callable[[Physics, Float[Array, "G"]], Float[Array, "G"]] | None = None
-    """The commanded goal after a step, for goals that move with an object; None: it stays."""
+    """The commanded goal after a step, and of a start whose coordinates are given without a goal, for goals that move
+    with an object; None: it stays."""
+    mark_goal: Callable[[Physics, Float[Array, "G"]], Physics] | None = None
+    """The physics with the goal's marker at this goal, where the model has one among its coordinates."""
 
 
 def direct(action: Float[Array, "A"], physics: Physics) -> Float[Array, "A"]:
@@ -117,11 +120,14 @@ class Env(NamedTuple):
     on_device: bool
     reset: Callable[..., EnvState]
     """(key, num_envs, options=None) to N fresh environments. `options` may give "qpos", "qvel" and "goal", each of one
-    instance or [N, ...], to start from; the resets that follow draw as usual."""
+    instance or [N, ...], to start from; a marker among the coordinates moves to a given goal. Resets that follow draw
+    as usual, "cached" ones what the first would have been without options. Raises ConfigError for what does not fit."""
     step: Callable[..., EnvState]
     """(state, action [N, A]) to state; on the host also `active` [N]: environments whose results matter."""
     compiler_options: Mapping[str, Any] = {}
     """Of the engine."""
+    mark_goal: Callable[[Physics, Float[Array, "N G"]], Physics] | None = None
+    """The task's, for N of them."""
 
     def jit(self, program: Callable[..., Any], **how: Any) -> Callable[..., Any]:
         """`jax.jit` for a program that steps this environment on the device, as its engine wants to be compiled.

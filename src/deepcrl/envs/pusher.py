@@ -139,6 +139,11 @@ def pusher_task(setup: Setup, episode_length: int | None) -> Task:
         qpos = jnp.concatenate([jnp.zeros(JOINTS), things])
         return {"qpos": qpos, "qvel": jnp.append(velocity, jnp.zeros_like(things))}, positions(goals, GOAL_HEIGHT)
 
+    def mark_goal(physics: Physics, goal: Float[Array, "G"]) -> Physics:
+        offsets = goal.reshape(count, 3)[:, 1::-1] - jnp.array(setup.base[::-1])
+        things = physics["qpos"][JOINTS:].reshape(count, 4).at[:, 2:].set(offsets)
+        return {**physics, "qpos": physics["qpos"].at[JOINTS:].set(things.reshape(-1))}
+
     def observe(physics: Physics) -> Float[Array, "S"]:
         angles, velocities = physics["qpos"][:JOINTS], physics["qvel"][:JOINTS]
         wrist = physics["sensordata"]
@@ -155,6 +160,7 @@ def pusher_task(setup: Setup, episode_length: int | None) -> Task:
         control=direct,
         terminated=lambda physics: jnp.zeros((), bool),
         grades=None if count == 1 else _grade_each,
+        mark_goal=mark_goal,
     )
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs.draws import draw_on_circle
-from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings
+from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, mark_last
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def reacher_task(episode_length: int | None) -> Task:
         observe=_observe,
         control=direct,
         terminated=lambda physics: jnp.zeros((), bool),
+        mark_goal=mark_last,
     )
 
 

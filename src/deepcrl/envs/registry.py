@@ -8,26 +8,38 @@ import jax
 from deepcrl.config import AutoReset, ConfigError, near_matches
 from deepcrl.envs import gymnasium_env, vector
 from deepcrl.envs.mjx_engine import warp_is_installed
-from deepcrl.envs.protocol import Env
-from deepcrl.envs.table import ENVIRONMENTS, GYMNASIUM_DEFAULTS, QUICKSTART, Builder, Entry
+from deepcrl.envs.protocol import Engine, Env, Task
+from deepcrl.envs.table import ENVIRONMENTS, GYMNASIUM_DEFAULTS, QUICKSTART, Builder, Entry, Model
 
-__all__ = ["ENVIRONMENTS", "QUICKSTART", "lookup", "make_env", "register", "resolve_engine"]
+__all__ = ["ENVIRONMENTS", "QUICKSTART", "lookup", "make_env", "make_task", "register", "resolve_engine"]
 
 
-def register(name: str, engines: Mapping[str, Builder], defaults: Mapping[str, Any] | None = None) -> None:
+def register(
+    name: str,
+    engines: Mapping[str, Builder],
+    defaults: Mapping[str, Any] | None = None,
+    *,
+    model: Model | None = None,
+    substeps: int = 1,
+) -> None:
     """Add a row to the table, for an environment that lives outside of this package.
 
     Args:
         name: what `env.name` and `--env` will call it.
         engines: builders by the names that `env.engine` may take, best first.
         defaults: settings that suit it, as dotted paths of the configuration; the others are the paper's.
+        model: makes the MuJoCo model that films and replays draw, whose coordinates are the physics' "qpos", or those
+            and then the goal; None: nothing is drawn.
+        substeps: steps of that model per env step.
 
     Raises:
-        ConfigError: when the name is taken.
+        ConfigError: when the name is taken, or no engine is given.
     """
     if name in ENVIRONMENTS:
         raise ConfigError(f"the name {name!r} is taken by another environment")
-    ENVIRONMENTS[name] = Entry(engines, dict(defaults or {}))
+    if not engines:
+        raise ConfigError(f"engines of {name!r} must name at least one")
+    ENVIRONMENTS[name] = Entry(engines, dict(defaults or {}), model, substeps)
 
 
 def _no_task(episode_length: int | None) -> NoReturn:
@@ -54,6 +66,16 @@ def resolve_engine(name: str, engine: str) -> str:
     return engine
 
 
+def make_task(name: str, engine: str, episode_length: int | None) -> tuple[Task, Engine]:
+    """A row's task, and one of its engines. Raises ConfigError for a bad length, and a model beyond the engine."""
+    if episode_length is not None and episode_length < 1:
+        raise ConfigError(f"env.episode_length = {episode_length} must be at least 1")
+    try:
+        return lookup(name).engines[engine](episode_length)
+    except NotImplementedError as lacking:  # what MJX and Brax raise, and we beside them, for a user's own model
+        raise ConfigError(f"env.engine = {engine!r} cannot step the model of {name}: {lacking}") from lacking
+
+
 def make_env(
     name: str, *, engine: str = "auto", auto_reset: AutoReset = "fresh", episode_length: int | None = None
 ) -> Env:
@@ -62,8 +84,8 @@ def make_env(
     if name.startswith(gymnasium_env.PREFIX):
         name = name.removeprefix(gymnasium_env.PREFIX)
         return gymnasium_env.gymnasium_env(name, auto_reset=auto_reset, episode_length=episode_length)
+    task, physics_engine = make_task(name, engine, episode_length)
     try:
-        task, physics_engine = lookup(name).engines[engine](episode_length)
-    except NotImplementedError as lacking:  # what MJX and Brax raise, and we beside them, for a user's own model
-        raise ConfigError(f"env.engine = {engine!r} cannot step the model of {name}: {lacking}") from lacking
-    return vector.build(task, physics_engine, auto_reset)
+        return vector.build(task, physics_engine, auto_reset)
+    except ConfigError as misfit:
+        raise ConfigError(f"{name}: {misfit}") from None

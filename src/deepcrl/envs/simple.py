@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from deepcrl.envs import ant
 from deepcrl.envs.draws import draw_cell
 from deepcrl.envs.layouts import Layout, start_cell
-from deepcrl.envs.parts import BODY_RGBA, add_marker, add_motor, add_surroundings
+from deepcrl.envs.parts import BODY_RGBA, add_marker, add_motor, add_surroundings, mark_last
 from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def simple_task(layout: Layout, episode_length: int | None) -> Task:
         observe=lambda physics: jnp.concatenate([physics["qpos"][:2], physics["qvel"][:2]]),
         control=direct,
         terminated=lambda physics: jnp.zeros((), bool),
+        mark_goal=mark_last,
     )
 
 

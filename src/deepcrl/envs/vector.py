@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from deepcrl.config import AutoReset, ConfigError
+from deepcrl.envs.check import check_action, check_rows, check_spec
 from deepcrl.envs.protocol import Engine, Env, EnvState, Options, Physics, Task, direct
 
 Resets = AutoReset | Literal["never"]
@@ -22,10 +23,15 @@ Resets = AutoReset | Literal["never"]
 
 
 def build(task: Task, engine: Engine, auto_reset: Resets) -> Env:
-    """A batch of environments, stepped by `engine`."""
+    """A batch of environments, stepped by `engine`.
+
+    Raises ConfigError for a spec that cannot be; its functions do so when they meet arrays that do not fit the spec.
+    """
+    check_spec(task.spec)
     make = _device_functions if engine.on_device else _host_functions
     reset, step = make(task, engine, auto_reset)
-    return Env(task.spec, task.scene, engine.on_device, reset, step, engine.compiler_options)
+    mark = task.mark_goal and jax.jit(jax.vmap(task.mark_goal))
+    return Env(task.spec, task.scene, engine.on_device, reset, step, engine.compiler_options, mark)
 
 
 def _draw_starts(task: Task, key: Array, episode_id: Array, auto_reset: Resets) -> tuple[Physics, Array]:
@@ -35,7 +41,21 @@ def _draw_starts(task: Task, key: Array, episode_id: Array, auto_reset: Resets) 
         slot_key = jax.random.wrap_key_data(key_data)
         return task.reset(slot_key if auto_reset == "cached" else jax.random.fold_in(slot_key, episode))
 
-    return jax.vmap(draw)(key, episode_id)
+    physics, goal = jax.vmap(draw)(key, episode_id)
+    check_rows("a goal that it draws", goal, task.spec.goal_size)
+    return physics, goal
+
+
+def _observe(task: Task, physics: Physics) -> Array:
+    """States [N, S]."""
+    state = jax.vmap(task.observe)(physics)
+    check_rows("what it observes", state, task.spec.state_size)
+    return state
+
+
+def _control(task: Task, action: Array, physics: Physics) -> Array:
+    """What N actions mean to the simulator."""
+    return jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0), physics)
 
 
 def grade(task: Task, achieved: Array, goal: Array) -> tuple[Array, Array, dict[str, Array]]:
@@ -53,7 +73,7 @@ def grade(task: Task, achieved: Array, goal: Array) -> tuple[Array, Array, dict[
 def _begin(task: Task, key: Array, physics: Physics, goal: Array) -> EnvState:
     """EnvState of fresh episodes."""
     num_envs = goal.shape[0]
-    state = jax.vmap(task.observe)(physics)
+    state = _observe(task, physics)
     achieved = state[:, np.array(task.spec.goal_indices)]
     distance, success, grades = grade(task, achieved, goal)
     no, zero = jnp.zeros(num_envs, bool), jnp.zeros(num_envs, jnp.int32)
@@ -77,7 +97,7 @@ def _begin(task: Task, key: Array, physics: Physics, goal: Array) -> EnvState:
 def _judge(task: Task, before: EnvState, physics: Physics) -> EnvState:
     """What one step led to, nothing reset yet."""
     spec = task.spec
-    next_state = jax.vmap(task.observe)(physics)
+    next_state = _observe(task, physics)
     # A diverged simulation ends its episode here instead of poisoning the replay and the metrics.
     finite = jnp.all(jnp.isfinite(next_state), axis=-1)
     next_state = jnp.where(finite[:, None], next_state, before.state)
@@ -109,7 +129,7 @@ def _judge(task: Task, before: EnvState, physics: Physics) -> EnvState:
 def _restart(task: Task, after: EnvState, starts: Physics, goals: Array) -> EnvState:
     """Put the fresh starts where an episode has ended; the physics are the caller's."""
     done = after.terminated | after.truncated
-    state = jnp.where(done[:, None], jax.vmap(task.observe)(starts), after.state)
+    state = jnp.where(done[:, None], _observe(task, starts), after.state)
     return after._replace(
         state=state,
         achieved_goal=state[:, np.array(task.spec.goal_indices)],
@@ -118,20 +138,35 @@ def _restart(task: Task, after: EnvState, starts: Physics, goals: Array) -> EnvS
     )
 
 
-def _apply_options(physics: Physics, goal: Array, options: Options | None) -> tuple[Physics, Array]:
-    given = dict(options or {})
-    goal = jnp.broadcast_to(jnp.asarray(given.pop("goal", goal), goal.dtype), goal.shape)
-    for name, value in given.items():
-        if name not in physics:
+def _arrays(options: Options | None) -> Options:
+    """Lists are trees of numbers to a traced function; as arrays they have shapes."""
+    return {name: jnp.asarray(value) for name, value in (options or {}).items()}
+
+
+def _apply_options(task: Task, physics: Physics, goal: Array, options: Options) -> tuple[Physics, Array]:
+    """Starts and goals with what is given in place of what was drawn, a goal's marker and a moving goal in accord."""
+    for name, value in options.items():
+        drawn = goal if name == "goal" else physics.get(name)
+        if drawn is None:
             raise ConfigError(f"options[{name!r}] is not one of {', '.join(map(repr, ['goal', *physics]))}")
-        physics = {**physics, name: jnp.broadcast_to(jnp.asarray(value, physics[name].dtype), physics[name].shape)}
+        if value.shape not in (drawn.shape, drawn.shape[1:]):
+            raise ConfigError(f"options[{name!r}] of shape {value.shape} must have {drawn.shape[1:]}, or {drawn.shape}")
+        rows = jnp.broadcast_to(value.astype(drawn.dtype), drawn.shape)
+        if name == "goal":
+            goal = rows
+        else:
+            physics = {**physics, name: rows}
+    if options and "goal" not in options and task.move_goal is not None:
+        goal = jax.vmap(task.move_goal)(physics, goal)
+    if options and task.mark_goal is not None:
+        physics = jax.vmap(task.mark_goal)(physics, goal)
     return physics, goal
 
 
-def _reset_inputs(task: Task, key: Array, num_envs: int, auto_reset: Resets, options: Options | None):
+def _reset_inputs(task: Task, key: Array, num_envs: int, auto_reset: Resets, options: Options):
     keys = jax.random.key_data(jax.random.split(key, num_envs))
     physics, goal = _draw_starts(task, keys, jnp.zeros(num_envs, jnp.int32), auto_reset)
-    return keys, *_apply_options(physics, goal, options)
+    return keys, *_apply_options(task, physics, goal, options)
 
 
 def select(mask: Array, yes: Any, no: Any, xp: Any) -> Any:
@@ -143,9 +178,12 @@ def _device_functions(task: Task, engine: Engine, auto_reset: Resets):
     start = jax.vmap(engine.start)
 
     @functools.partial(jax.jit, static_argnums=1)
-    def reset(key: Array, num_envs: int, options: Options | None = None) -> EnvState:
+    def fresh(key: Array, num_envs: int, options: Options) -> EnvState:
         keys, physics, goal = _reset_inputs(task, key, num_envs, auto_reset, options)
         return _begin(task, keys, start(physics), goal)
+
+    def reset(key: Array, num_envs: int, options: Options | None = None) -> EnvState:
+        return fresh(key, num_envs, _arrays(options))
 
     def restart(after: EnvState) -> EnvState:
         starts, goals = _draw_starts(task, after.key, after.episode_id, auto_reset)
@@ -155,7 +193,8 @@ def _device_functions(task: Task, engine: Engine, auto_reset: Resets):
 
     def step(state: EnvState, action: Array, active: Array | None = None) -> EnvState:
         del active  # a traced program steps all rows at once
-        control = jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0), state.physics)
+        check_action(task.spec, state, action)
+        control = _control(task, action, state.physics)
         after = _judge(task, state, jax.vmap(engine.step)(state.physics, control))
         if auto_reset == "never":
             return after
@@ -202,7 +241,7 @@ def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
     of_last_step = ("achieved_goal", "next_state", "success", "grades", "distance", "terminated", "truncated")
     not_judged_by = {"physics": {}, "key": None, **dict.fromkeys(of_last_step)}
     judge = _jit_to_host(lambda before, physics: _judge(task, before, physics)._replace(**passed_by))
-    control_of = jax.jit(lambda action, physics: jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0), physics))
+    control_of = jax.jit(lambda action, physics: _control(task, action, physics))
     draw = jax.jit(lambda key, episode: _draw_starts(task, key, episode, auto_reset))
     restart = jax.jit(lambda after, starts, goals: _restart(task, after, starts, goals))
     inputs = jax.jit(lambda key, num, options: _reset_inputs(task, key, num, auto_reset, options), static_argnums=1)
@@ -216,12 +255,13 @@ def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
 
     def reset(key: Array, num_envs: int, options: Options | None = None) -> EnvState:
         with jax.default_device(cpu):
-            keys, physics, goal = on_host(inputs(jax.device_put(key, cpu), num_envs, options))
+            keys, physics, goal = on_host(inputs(jax.device_put(key, cpu), num_envs, _arrays(options)))
             physics = engine.start(physics)
             fresh = on_host(begin(keys, single(physics), goal))
         return fresh._replace(physics=physics)
 
     def step(state: EnvState, action: Array, active: Array | None = None) -> EnvState:
+        check_action(task.spec, state, action)
         with jax.default_device(cpu):
             if task.control is direct:
                 control = np.clip(action, -1.0, 1.0)

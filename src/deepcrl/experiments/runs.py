@@ -98,7 +98,7 @@ def train(job: Job) -> bool:
             if _begun(folder):
                 start = restore(own, folder)
             else:
-                create_run_dir(own.config, folder)
+                create_run_dir(own, folder)
                 start = init_state(own), 0, 0.0
             if not run(own, [folder], *start)[0].finished:
                 return False

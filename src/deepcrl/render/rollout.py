@@ -72,7 +72,8 @@ def record(env: Env, act: Act, step_seconds: float, *, episodes: int = 4, seed: 
     failed = np.zeros_like(alive)
     frames, outcomes = [], []
     for index in range(env.spec.episode_length):
-        qpos = np.asarray(state.physics["qpos"], np.float32)
+        physics = state.physics if env.mark_goal is None else env.mark_goal(state.physics, state.goal)
+        qpos = np.asarray(physics["qpos"], np.float32)
         frames.append(tuple(map(np.array, (qpos, state.achieved_goal, state.goal, state.distance, state.success))))
         state = env.step(state, act(np.asarray(state.state), np.asarray(state.goal), index), alive)
         achieved = np.asarray(state.next_state)[:, np.array(env.spec.goal_indices)]
