@@ -173,7 +173,7 @@ def transition_sizes(spec: EnvSpec) -> dict[str, int]:
         "action": spec.action_size,
         "goal": spec.goal_size,
         "next_state": spec.state_size,
-        "terminated": 1,
+        **dict.fromkeys(("success", "terminated", "truncated"), 1),
     }
 
 

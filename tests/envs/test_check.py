@@ -141,8 +141,10 @@ def test_a_run_does_not_start_from_what_is_not_finite(monkeypatch):
     settings = {
         "env.num_envs": 4,
         "evaluation.num_evals": 2,
+        "train.batch_size": 16,
         "train.unroll_length": 10,
         "train.prefill_steps": 10,
+        "train.updates_per_env_steps": "1:40",
         "train.total_env_steps": 4000,
     }
     registry.register("broken", {"jax": lambda episode_length: (broken, SLIDE)}, settings)
