@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import re
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from deepcrl.config import ConfigError, override, to_dict
-from deepcrl.experiments import archive, cells, index, lookup, page
+from deepcrl.experiments import archive, cells, index, lookup, page, watch
 from deepcrl.experiments.record import Claim, Published
 from deepcrl.experiments.results import (
     _networks,
@@ -321,3 +322,20 @@ def test_learners_are_told_apart_by_the_values_of_their_changes():
         "depth=8 (learner 3)",
         "depth=8 (learner 4)",
     ]
+
+
+def test_how_much_of_the_work_is_done_goes_by_updates_and_layers(out, capsys):
+    """Of two jobs of five runs: the rows written by hand end early in one of depth 32's."""
+    found = [cell for cell in cells(DEPTH, "laptop") if cell.labels["task"] == "point_big_maze"]
+    shallow, deep = found[0], found[-1]
+    work = [Job(cell, folders(cell, out)) for cell in (shallow, deep)]
+    total = deep.config.train.total_env_steps
+    last = [row["env_steps"] for folder in folders(deep, out).values() for row in rows.read(folder)[-1:]]
+    expected = (5 * 4 + 32 * sum(last) / total) / (5 * (4 + 32))
+    assert 0.0 < expected < 1.0
+    assert watch.share(work) == pytest.approx(expected)
+    assert watch.words(0.5, 0.25, 60.0) == "50% of the work done, left 2 min 00 s"
+    assert watch.words(0.25, 0.25, 60.0) == "25% of the work done, left ?"
+    with watch.lines(work, every_s=0.05):
+        time.sleep(0.5)
+    assert capsys.readouterr().out.startswith(f"{expected:.0%} of the work done, left ?\n")

@@ -137,7 +137,7 @@ def _run(args: list[str]) -> int:
         return experiment, scale, out, chosen, _workers(jobs), launcher, slurm, pages or out
 
     experiment, scale, out, chosen, workers, launcher, slurm, pages = parse(options, "deepcrl experiment run", args)
-    from deepcrl.experiments import archive, runner, runs
+    from deepcrl.experiments import archive, runner, runs, watch
 
     archive.unpack(pages, out)
     work = runs.largest_first(runs.jobs(chosen, out))
@@ -150,10 +150,11 @@ def _run(args: list[str]) -> int:
     else:
         ended = runner.in_processes(work, out, workers)
     failed = []
-    for count, (job, problem) in enumerate(ended, 1):
-        print(f"{count} of {len(work)}: {job.cell.name()}: {problem or 'done'}", flush=True)
-        if problem:
-            failed.append(f"{job.cell.name()}: {problem}")
+    with watch.lines(work):
+        for count, (job, problem) in enumerate(ended, 1):
+            print(f"{count} of {len(work)}: {job.cell.name()}: {problem or 'done'}", flush=True)
+            if problem:
+                failed.append(f"{job.cell.name()}: {problem}")
     _write(experiment, scale, out, pages)
     _write_index(pages, out)
     for words in failed:

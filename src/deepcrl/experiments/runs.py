@@ -74,14 +74,13 @@ def jobs(cells: list[Cell], out: Path) -> list[Job]:
 
 
 def largest_first(work: Sequence[Job]) -> list[Job]:
-    """In an order that leaves no worker alone with a long job at the end: by updates times layers."""
+    """In an order that leaves no worker alone with a long job at the end."""
+    return sorted(work, key=lambda job: len(job.folders) * work_of(job.cell.config), reverse=True)
 
-    def size(job: Job) -> int:
-        config = job.cell.config
-        layers = actor_depth(config.network) + 2 * critic_depth(config.network)
-        return len(job.folders) * plan(config).total_updates * layers
 
-    return sorted(work, key=size, reverse=True)
+def work_of(config: Config) -> int:
+    """How much there is to do in a run: updates times layers."""
+    return plan(config).total_updates * (actor_depth(config.network) + 2 * critic_depth(config.network))
 
 
 def train(job: Job) -> bool:
