@@ -1,4 +1,4 @@
-"""The mazes as text against the fact sheet's table, and their cover by rectangles."""
+"""The mazes as text against a table of the release's, and their cover by rectangles."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import LAYOUTS, cells, corridor, start_cell, stitching_pairs, wall_boxes
 
-# name: rows, columns, walls, goals, start cell (fact sheet 3.3; "l" and "j" are ours)
+# name: rows, columns, walls, goals, start cell, of the release; "l" and "j" are ours
 TABLE = {
     "l": (5, 5, 20, 2, (1, 1)),
     "j": (5, 5, 19, 3, (1, 1)),

@@ -1,6 +1,6 @@
 """Mazes as text: '#' wall, 'R' start, 'G' goal candidate, 'B' start of a ball, '.' free cell that is never a goal.
 
-Cell (i, j), row i and column j, has its centre at (i, j) * cell_size. The layouts are the paper's (fact sheet 3).
+Cell (i, j), row i and column j, has its centre at (i, j) * cell_size. The layouts are the release's.
 """
 
 import numpy as np
@@ -99,7 +99,7 @@ def corridor(layout: Layout) -> np.ndarray:
 
 def stitching_pairs(layout: Layout, distances: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of cells [P, 2, 2], start and goal, that lie one of `distances` steps apart along the corridor, and their
-    probabilities [P]: all distances alike, and all pairs of one distance alike (fact sheet 3.4).
+    probabilities [P]: all distances alike, and all pairs of one distance alike (Figure 11; docs/fidelity.md).
 
     Raises:
         ConfigError: for a distance that no two cells of the corridor have.
