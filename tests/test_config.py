@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import math
+import re
 import types
 import typing
 from typing import Any
@@ -238,6 +240,19 @@ def test_near_matches_name_the_closest_or_everything():
 def test_wrong_types_are_refused_by_path_value_and_type(path, value, message):
     with pytest.raises(ConfigError, match=message):
         override(BASE, {path: value})
+
+
+@pytest.mark.parametrize("path", [path for path, hint, _ in LEAVES if float in (hint, *typing.get_args(hint))])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -float("inf"), 10**400], ids=["nan", "inf", "-inf", "int"]
+)
+def test_every_number_is_finite(path, value):
+    with pytest.raises(ConfigError, match=rf"^{re.escape(path)} = {value!r} must be finite$"):
+        override(BASE, {path: value})
+    data = to_dict(BASE)
+    data[path.split(".")[0]][path.split(".")[1]] = value
+    with pytest.raises(ConfigError, match=rf"{re.escape(path)} = {value!r} must be finite$"):
+        from_dict(data)
 
 
 @pytest.mark.parametrize(("path", "hint", "value"), LEAVES, ids=[path for path, _, _ in LEAVES])

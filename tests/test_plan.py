@@ -209,6 +209,7 @@ def test_no_integer_field_of_the_whole_configuration_is_left_unchecked():
         ("agent.discount", 0.0, 0.001),
         ("agent.window_length", 1, 2),
         ("agent.max_grad_norm", 0.0, 0.1),
+        ("agent.logsumexp_penalty", -0.1, 0.0),
         ("agent.random_goals", 1.1, 1.0),
         ("train.prefill_steps", 1, 2),
         ("agent.actor_learning_rate", 0.0, 1e-5),

@@ -9,6 +9,7 @@ import difflib
 import functools
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -290,7 +291,7 @@ def _is_required(f: dataclasses.Field) -> bool:
 
 
 def _coerce(hint: Any, value: Any, path: str) -> Any:
-    """Check `value` against a field's type; ints pass for floats, nothing else is converted."""
+    """Check `value` against a field's type; ints pass for floats, which are finite; nothing else is converted."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return value if isinstance(value, hint) else _build(hint, value, path)
     if typing.get_origin(hint) is Literal:
@@ -303,9 +304,18 @@ def _coerce(hint: Any, value: Any, path: str) -> Any:
             raise ConfigError(f"{path} = {value!r} must be a list of strings")
         return tuple(value)
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if float in options and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if float in options and type(value) in (int, float):
+        return _finite(value, path)
     if any(type(value) is option for option in options):
         return value
     names = " or ".join("None" if o is type(None) else o.__name__ for o in options)
     raise ConfigError(f"{path} = {value!r} must be of type {names}")
+
+
+def _finite(value: float, path: str) -> float:
+    try:
+        if math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an int beyond all floats
+        pass
+    raise ConfigError(f"{path} = {value!r} must be finite")

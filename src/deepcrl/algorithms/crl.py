@@ -87,8 +87,9 @@ def check(config: Config) -> CRLConfig:
     assert isinstance(agent, CRLConfig)
     parts.check(config, ranks=True)
     parts.check_share(config, "random_goals")
-    if agent.end_aversion < 0.0:
-        raise ConfigError(f"agent.end_aversion = {agent.end_aversion} must be 0 or more")
+    for name in ("logsumexp_penalty", "end_aversion"):
+        if getattr(agent, name) < 0.0:
+            raise ConfigError(f"agent.{name} = {getattr(agent, name)} must be 0 or more")
     if agent.end_aversion > 0.0 and agent.goal_sampling != "absorbing":
         raise ConfigError(
             f"agent.end_aversion = {agent.end_aversion} needs agent.goal_sampling = 'absorbing', not "
