@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from deepcrl.config import Config, ConfigError, config_id, near_matches, override
-from deepcrl.flags import config_flags, early, lookup, parse
+from deepcrl.flags import config_flags, early, lookup, parse, refuse_others
 
 USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says more)
 
@@ -88,6 +88,7 @@ def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...]]:
     env, scale = early(args, "env") or QUICKSTART, typing.cast(Scale, early(args, "scale") or "laptop")
     algorithm = early(args, "algorithm") or DEFAULT_ALGORITHM
     defaults = preset(env, scale, algorithm)
+    refuse_others(args, algorithm)
     flags = config_flags(defaults)
     fields = [
         (flag.name, Annotated[flag.hint, tyro.conf.arg(help=flag.doc)], lookup(defaults, flag.path)) for flag in flags

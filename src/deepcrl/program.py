@@ -114,9 +114,13 @@ def make_envs(config: Config, engine: str | None = None) -> tuple[Env, Env]:
         engine: what steps them; None: the configuration's.
     """
     name = config.evaluation.env or config.env.name
-    registry.lookup(name, "evaluation.env")
+    row = registry.lookup(name, "evaluation.env")
     options = {"engine": engine or config.env.engine, "episode_length": config.env.episode_length}
     env = registry.make_env(config.env.name, auto_reset=config.env.auto_reset, **options)
+    if options["engine"] not in ("auto", *row.engines):
+        raise ConfigError(
+            f"evaluation.env = {name!r} is not stepped by {options['engine']!r}, the engine of {config.env.name}"
+        )
     eval_env = registry.make_env(name, **options)
     if eval_env.spec != env.spec:
         raise ConfigError(f"evaluation.env = {name!r} differs from {config.env.name} in sizes or rules")

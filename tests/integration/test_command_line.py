@@ -31,6 +31,11 @@ MISTAKES = {
     "share of goals": (["--random-goals", "1.5"], ["agent.random_goals = 1.5", "between 0 and 1"]),
     "aversion": (["--end-aversion", "1"], ["agent.end_aversion = 1.0", "'absorbing'"]),
     "seed": (["--seed", "-1"], ["seed = -1"]),
+    "another algorithm's setting": (
+        ["--algorithm", "sac", "--energy", "dot"],
+        ["'sac' has no agent.energy", "crl, cmd1"],
+    ),
+    "of another, with =": (["--algorithm=gcbc", "--critic-learning-rate=1e-3"], ["'gcbc' has no agent.critic_learn"]),
     "not a number": (["--batch-size", "many"], ["--batch-size INT", "'many'"]),
     "not a choice": (["--goal-sampling", "windw"], ["'windw'", "'trajectory', 'window'"]),
     "no value": (["--batch-size"], ["--batch-size"]),
@@ -121,6 +126,12 @@ def test_flags_reach_the_configuration(tmp_path: Path):
     changes = {"network.depth": 8, "network.width": 32, "network.actor_depth": 4, "network.critic_depth": 12}
     changes |= {"train.batch_size": 64, "env.num_envs": 32, "seed": 7, "evaluation.num_evals": 3}
     assert config == override(preset("ant"), {**changes, "train.total_env_steps": 400_000})
+
+
+def test_of_a_flag_given_twice_the_last_one_counts(tmp_path: Path):
+    """The defaults are then those of the same environment and algorithm."""
+    args = ["--env", "ant", "--algorithm=sac", "--env=point_u_maze", "--algorithm", "qrl", "--out", str(tmp_path)]
+    assert cli.parse_train(args)[0] == preset("point_u_maze", algorithm="qrl")
 
 
 def test_no_flags_are_the_quickstart_in_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
