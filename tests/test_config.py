@@ -127,6 +127,12 @@ def test_another_algorithm_brings_its_defaults_and_keeps_what_was_changed():
     assert override(changed, {"agent.algorithm": "crl"}).agent == dataclasses.replace(
         ALGORITHMS["crl"].defaults, discount=0.9, energy="dot"
     )
+    # What is said together is about the algorithm that is said, also where the other one's default is the same.
+    both = {"agent.random_goals": 0.0, "agent.algorithm": "qrl"}
+    for changes in (both, dict(reversed(both.items()))):
+        assert override(BASE, changes).agent == dataclasses.replace(ALGORITHMS["qrl"].defaults, random_goals=0.0)
+    with pytest.raises(ConfigError, match=r"unknown field 'agent\.loss'"):
+        override(BASE, {"agent.loss": "binary", "agent.algorithm": "sac"})
     # A word that the other one does not know is not kept.
     windows = override(BASE, {"agent.goal_sampling": "window", "agent.discount": 0.9})
     assert override(windows, {"agent.algorithm": "gcbc"}).agent == dataclasses.replace(

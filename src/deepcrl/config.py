@@ -168,7 +168,8 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     learners: tuple[str, ...] = ()
     """Further networks, each given by its changes of agent and network fields, "network.depth=4 agent.energy=dot":
-    they learn from the replay that the main one collects, and are evaluated beside it (paper, Figure 8)."""
+    they learn from the replay that the main one collects, and are evaluated beside it (paper, Figure 8). A depth or
+    width so given is also that of actor and critic where the main one's have their own."""
     seed: int = 0
     """Decides every random number of the run."""
 
@@ -183,13 +184,13 @@ def near_matches(name: str, known: typing.Iterable[str]) -> str:
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
     """Return `config` with dotted paths replaced, e.g. `{"network.depth": 64, "seed": 3}`.
 
-    Another `agent.algorithm` brings its own defaults; what was changed of a field that both have stays changed, where
-    the other one allows that value.
+    Another `agent.algorithm` comes first and brings its own defaults; what `config` has changed of a field that both
+    have stays changed, where the other one allows that value.
 
     Raises:
         ConfigError: on an unknown path (naming near matches) or a value of the wrong type.
     """
-    for path, value in changes.items():
+    for path, value in sorted(changes.items(), key=lambda change: change[0] != "agent.algorithm"):
         if path == "agent.algorithm" and value != config.agent.algorithm:
             config = dataclasses.replace(config, agent=_switch(config.agent, value))
         else:
