@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral
 
 from deepcrl.config import Config, ConfigError
 
@@ -45,6 +46,12 @@ def nearest_multiples(value: int, factor: int, least: int = 1) -> str:
     low = value // factor
     legal = [count for count in (low, low + 1) if count >= least] or [least]
     return " and ".join(f"{count * factor:,}" for count in legal)
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Raise ConfigError unless a seed is a whole number of 32 bits, as JAX's keys take them."""
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise ConfigError(f"{name} = {seed!r} must be between 0 and {2**32 - 1}")
 
 
 def plan(config: Config) -> Plan:
@@ -130,5 +137,4 @@ def _check_counts(config: Config) -> None:
             f"train.replay_capacity = {config.train.replay_capacity} must hold one collection of "
             f"train.unroll_length = {config.train.unroll_length} steps"
         )
-    if not 0 <= config.seed < 2**32:
-        raise ConfigError(f"seed = {config.seed} must be between 0 and {2**32 - 1}")
+    check_seed(config.seed)

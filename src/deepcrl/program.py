@@ -5,7 +5,8 @@ resumed run continues to the same numbers.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ from deepcrl import algorithms
 from deepcrl.algorithms import Algorithm
 from deepcrl.algorithms.base import Agent
 from deepcrl.collect import Collect, make_collect
-from deepcrl.config import Config, ConfigError
+from deepcrl.config import Config, ConfigError, config_id
 from deepcrl.envs import registry
 from deepcrl.envs.protocol import Env, EnvSpec, EnvState
 from deepcrl.evaluate import Evaluate, make_evaluate
@@ -152,6 +153,12 @@ def init_replay(program: Program) -> buffer.Replay:
         program.config.train.replay_capacity,
         program.config.env.num_envs,
     )
+
+
+def check_unchanged(config: Config, info: Mapping[str, Any], run_dir: Path, collections: int) -> None:
+    """Raise ConfigError where a run folder's configuration is not the one that wrote this checkpoint, by its `info`."""
+    if info["config_id"] != config_id(config):
+        raise ConfigError(f"{run_dir / 'config.json'} has changed since checkpoint {collections} was written")
 
 
 def stack(runs: Sequence[Any]) -> Any:

@@ -35,6 +35,7 @@ from deepcrl.program import (
     TrainState,
     add,
     build,
+    check_unchanged,
     init_state,
     run_key,
     run_keys,
@@ -97,8 +98,7 @@ def restore(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
         return init_state(program), 0, 0.0
     collections = checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
     state, info = checkpoint.restore(folder, collections, init_state(program))
-    if info["config_id"] != config_id(program.config):
-        raise ConfigError(f"{run_dir / 'config.json'} has changed since checkpoint {collections} was written")
+    check_unchanged(program.config, info, run_dir, collections)
     rows.cut(run_dir, program.plan.env_steps(collections))
     return state, collections, info["wall_s"]
 
