@@ -79,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise  # another pipe, that of a worker that died, say
 
 
-def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...]]:
-    """The configuration, folder and seeds (none: the configuration's) of `deepcrl train ARGS`. Raises ConfigError."""
+def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...] | None]:
+    """The configuration, folder and seeds (None: the configuration's) of `deepcrl train ARGS`. Raises ConfigError."""
     from deepcrl.algorithms import DEFAULT_ALGORITHM
     from deepcrl.envs.registry import QUICKSTART
     from deepcrl.presets import Scale, preset
@@ -97,7 +97,8 @@ def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...]]:
     fields.append(("scale", Annotated[Scale, tyro.conf.arg(help=scale_help)], scale))
     out_help = "Run folder; must not exist. The default is a new one under runs/."
     seeds_help = "Train one run for each of these seeds, in OUT/seed-N, and summarise them; --seed has no say then."
-    fields.append(("seeds", Annotated[tuple[int, ...], tyro.conf.arg(help=seeds_help)], ()))
+    seeds = Annotated[tuple[int, ...] | None, tyro.conf.arg(help=seeds_help, metavar="INT [INT ...]")]
+    fields.append(("seeds", seeds, None))
     fields.append(("out", Annotated[Path | None, tyro.conf.arg(help=out_help)], None))
     options = dataclasses.make_dataclass("TrainOptions", fields, frozen=True)
     shown = f"The defaults shown are those of {algorithm} on {env}; --env, --algorithm and --scale change them."
@@ -113,7 +114,7 @@ def _train(args: list[str]) -> int:
     from deepcrl import seeds
     from deepcrl.train import train
 
-    if many:
+    if many is not None:
         results = seeds.train_seeds(config, many, out)
         if not all(_finish(result) == 0 for result in results):
             return INTERRUPTED
@@ -276,6 +277,8 @@ def _list(args: list[str]) -> int:
 
     what, markdown = parse(options, "deepcrl list", args)
     if what == "algorithms":
+        if markdown:
+            raise ConfigError("--markdown prints the table of environments; there is none of algorithms")
         from deepcrl.algorithms import ALGORITHMS
 
         print("\n".join(f"{name:10} {row.summary}" for name, row in ALGORITHMS.items()))

@@ -106,9 +106,8 @@ def restore(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
 def create_run_dir(program: Program, run_dir: Path) -> None:
     """Make the folder and write config.json and machine.json. Raises ConfigError; overwrites nothing."""
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise ConfigError(
-            f"out = {str(run_dir)!r} already exists; choose another folder, or `deepcrl resume {run_dir}`"
-        )
+        begun = f", or `deepcrl resume {run_dir}`" if (run_dir / "config.json").is_file() else ""
+        raise ConfigError(f"out = {str(run_dir)!r} already exists; choose another folder{begun}")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "config.json").write_text(json.dumps(to_dict(program.config), indent=2) + "\n")

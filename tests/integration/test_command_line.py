@@ -31,6 +31,10 @@ MISTAKES = {
     "share of goals": (["--random-goals", "1.5"], ["agent.random_goals = 1.5", "between 0 and 1"]),
     "aversion": (["--end-aversion", "1"], ["agent.end_aversion = 1.0", "'absorbing'"]),
     "seed": (["--seed", "-1"], ["seed = -1"]),
+    "seed of several": (["--seeds", "0", "4294967296"], ["seeds = 4294967296 must be between 0 and 4294967295"]),
+    "no seeds": (["--seeds"], ["seeds = none must be one or more different numbers"]),
+    "empty learner": (["--learners", ""], ["learners = '': must be changes of agent and network fields"]),
+    "learner's depth": (["--learners", "network.depth=6"], ["learners = 'network.depth=6': network.depth = 6 is not"]),
     "another algorithm's setting": (
         ["--algorithm", "sac", "--energy", "dot"],
         ["'sac' has no agent.energy", "crl, cmd1"],
@@ -75,6 +79,12 @@ def test_an_existing_folder_is_refused_and_kept(tmp_path: Path, capsys: pytest.C
     assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert "resume" not in error
+    assert cli.main(["train", "--out", str(tmp_path / "notes.txt")]) == 2
+    assert capsys.readouterr().err == f"error: out = '{tmp_path}/notes.txt' already exists; choose another folder\n"
+    (tmp_path / "config.json").write_text("{}")
+    assert cli.main(["train", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith(f"choose another folder, or `deepcrl resume {tmp_path}`\n")
 
 
 def test_an_unwritable_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -99,6 +109,27 @@ def test_a_bad_value_of_another_command_costs_one_line(tmp_path: Path, capsys: p
     error = capsys.readouterr().err
     assert "--episodes INT" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["list", "algorithms", "--markdown"], "--markdown prints the table of environments"),
+        (["render", "RUN", "--formats"], "formats must be one or more of html, mp4, gif"),
+        (["evaluate", "RUN", "--episodes", "0"], "episodes = 0 must be a whole number, at least 1"),
+        (["evaluate", "RUN", "--seed", "-1"], "seed = -1 must be between 0 and 4294967295"),
+        (["experiment", "run", "depth", "--slurm", "x=1"], "slurm = 'x=1' needs launcher = 'slurm'"),
+        (["experiment", "report", "depth"], "is no folder"),
+        (["experiment", "report"], "is no folder"),
+    ],
+)
+def test_options_without_a_say_are_refused(args, words, tmp_path: Path, capsys: pytest.CaptureFixture):
+    where = ["--out", str(tmp_path / "typo")] if args[0] == "experiment" else []
+    assert cli.main([str(tmp_path / "run") if arg == "RUN" else arg for arg in args] + where) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_unknown_command(capsys: pytest.CaptureFixture):
