@@ -54,6 +54,13 @@ def check_seed(seed: int, name: str = "seed") -> None:
         raise ConfigError(f"{name} = {seed!r} must be between 0 and {2**32 - 1}")
 
 
+def check_memory(settings: str, need: int, available: int) -> None:
+    """Raise ConfigError, naming the settings that decide it, for a part of a run that is larger than all memory."""
+    if need > available:
+        gib = [f"{amount / 2**30:,.1f} GiB" for amount in (need, available)]
+        raise ConfigError(f"{settings} needs at least {gib[0]} of memory, and there are {gib[1]} here")
+
+
 def plan(config: Config) -> Plan:
     """Derive the schedule from a configuration.
 

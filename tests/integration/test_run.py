@@ -208,6 +208,19 @@ def test_a_loaded_agent_refuses_seeds_and_numbers_of_episodes(loaded, finished: 
                 function(count)
 
 
+def test_parts_of_a_run_are_sized_exactly(monkeypatch: pytest.MonkeyPatch):
+    """The largest part of each of these is refused from one byte less on than it has once it is made."""
+    for config in (tiny(train__replay_capacity=5000), tiny(network__width=128, env__num_envs=2, train__batch_size=2)):
+        state = init_state(build(config))
+        need = max(sum(leaf.nbytes for leaf in jax.tree.leaves(part)) for part in (state.agent, state.replay))
+        monkeypatch.setattr("deepcrl.machine.memory", lambda need=need: need)
+        build(config)
+        monkeypatch.setattr("deepcrl.machine.memory", lambda need=need: need - 1)
+        with pytest.raises(ConfigError, match=r"^(train\.replay_capacity = 5000|network of .*width 128).* GiB here$"):
+            build(config)
+        monkeypatch.undo()
+
+
 def test_a_configuration_that_has_changed_since_is_not_shown_for_the_agents(finished: deepcrl.Result, tmp_path: Path):
     run_dir = tmp_path / "run"
     shutil.copytree(finished.run_dir, run_dir)
