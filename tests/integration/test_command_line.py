@@ -1,5 +1,6 @@
 """The command line as a user meets it: mistakes cost one line, nothing is lost, help names every field."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def nothing_compiles(monkeypatch: pytest.MonkeyPatch):
     def run(*args):
         raise AssertionError("the run was started")
 
-    monkeypatch.setattr(sys.modules["deepcrl.train"], "run", run)
+    monkeypatch.setattr(importlib.import_module("deepcrl.train"), "run", run)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -148,6 +149,36 @@ def test_options_without_a_say_are_refused(args, words, tmp_path: Path, capsys: 
 def test_unknown_command(capsys: pytest.CaptureFixture):
     assert cli.main(["trian"]) == 2
     assert "did you mean train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import deepcrl, deepcrl.cli",
+        "import deepcrl; deepcrl.override, deepcrl.ConfigError",
+        "from deepcrl import cli; cli.main(['--help'])",
+        "from deepcrl import cli; cli.main(['--version'])",
+    ],
+)
+def test_what_needs_no_jax_does_not_load_it(code: str):
+    check = f"import sys; {code}; sys.exit(bool({{'jax', 'orbax', 'numpy', 'mujoco'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
+
+
+def test_public_names_are_there_whatever_was_imported_before():
+    """`train`, `report` and `evaluate` are also the names of modules."""
+    code = (
+        "import deepcrl.train, deepcrl.evaluate, deepcrl.report, deepcrl, deepcrl.agent;"
+        "from deepcrl import evaluate, report, train;"
+        "assert train is deepcrl.train is sys.modules['deepcrl.train'].train;"
+        "assert report is deepcrl.report is sys.modules['deepcrl.report'].report;"
+        "assert evaluate is deepcrl.evaluate is deepcrl.agent.evaluate;"
+        "assert all(getattr(deepcrl, name).__name__ == name for name in deepcrl.__all__);"
+        "assert set(deepcrl.__all__) == set(deepcrl._HOME) <= set(dir(deepcrl));"
+        "assert deepcrl.checkpoint.restore and not hasattr(deepcrl, 'nothing')"
+    )
+    done = subprocess.run([sys.executable, "-c", f"import sys; {code}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_field_of_the_configuration_is_a_documented_flag(capsys: pytest.CaptureFixture):
