@@ -50,3 +50,11 @@ def test_goals_of_both_kinds_of_environment_lie_in_goal_cells(name):
     found = {tuple(cell) for cell in episodes.goal_cell.tolist()}
     assert len(found) >= 4
     assert found <= goal_cells
+
+
+def test_other_measures_count_living_steps_only():
+    flags = np.ones((4, 1), bool)
+    alive = np.array([[1], [1], [0], [0]], bool)
+    zero, grades = np.zeros((1, 2)), {"easy": flags, "hard": flags}
+    found = summarise(Episodes(zero, zero, np.zeros((4, 1, 2)), np.ones((4, 1)), flags, grades, alive))
+    assert (found["time_at_goal_easy"], found["time_at_goal_hard"]) == (2.0, 2.0)

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 
 from deepcrl.config import ConfigError
 from deepcrl.envs import registry, vector
-from deepcrl.envs.protocol import EnvSpec, EnvState
+from deepcrl.envs.protocol import EnvSpec, EnvState, grade
 
 Observation = dict[str, np.ndarray]
 """float32: "observation" is the task's state, "achieved_goal" and "desired_goal" are goals."""
@@ -86,7 +86,7 @@ def _functions(name: str, engine: str, episode_length: int | None) -> _Functions
     engine = next(iter(registry.lookup(name).engines)) if engine == "auto" else registry.resolve_engine(name, engine)
     task, physics_engine = registry.make_task(name, engine, episode_length)
     env = vector.build(task, physics_engine, "never").compiled()
-    succeeded = jax.jit(lambda achieved, desired: vector.grade(task, achieved, desired)[1])
+    succeeded = jax.jit(lambda achieved, desired: grade(task.spec, achieved, desired)[1])
     return _Functions(env.spec, env.on_device, env.reset, env.step, succeeded)
 
 

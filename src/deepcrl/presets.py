@@ -18,7 +18,7 @@ def preset(env: str = registry.QUICKSTART, scale: Scale = "laptop", algorithm: s
         env: its name.
         scale: "laptop" takes the settings of its row in the table, meant for an hour or so on two cores; "paper" those
             of the paper's runs: 100 million env steps in 512 environments, its engine, its automatic resets, which
-            repeat each slot's first start and goal, and its distribution of future goals.
+            repeat each slot's first start and goal, its distribution of future goals, and the mazes it evaluates in.
         algorithm: its name. It takes those of the environment's settings that it has, over its own.
 
     Raises:
@@ -35,7 +35,7 @@ def preset(env: str = registry.QUICKSTART, scale: Scale = "laptop", algorithm: s
             "env.engine": next((engine for engine in PAPER_ENGINES if engine in row.engines), "auto"),
             "env.auto_reset": "cached",
             "agent.goal_sampling": "window",
-            "evaluation.env": row.defaults.get("evaluation.env"),
+            "evaluation.env": row.paper_evaluation,
         },
     )
     return override(changed, {"agent.algorithm": algorithm})

@@ -172,11 +172,14 @@ def init_state(program: Program) -> TrainState:
 
 def _start(program: Program, seed: int) -> tuple[Agent, EnvState, buffer.Replay]:
     config, env, algorithm = program.config, program.env, program.algorithm
-    start = env.reset(run_key(seed, RESET, 0), config.env.num_envs)
-    if not (jnp.isfinite(start.state).all() and jnp.isfinite(start.goal).all()):
-        raise ConfigError(f"env.name = {config.env.name!r} starts from a state or a goal that is not finite")
     agent = jax.jit(algorithm.init)(run_key(seed, INIT, 0))
-    return agent, start, init_replay(program)
+    return agent, env.reset(run_key(seed, RESET, 0), config.env.num_envs), init_replay(program)
+
+
+def check_start(program: Program, env: EnvState) -> None:
+    """Raise ConfigError where an environment of the user's starts from NaN or infinity, which all then would be."""
+    if not (jnp.isfinite(env.state).all() and jnp.isfinite(env.goal).all()):
+        raise ConfigError(f"env.name = {program.config.env.name!r} starts from a state or a goal that is not finite")
 
 
 def init_replay(program: Program) -> buffer.Replay:
@@ -217,7 +220,7 @@ def transition_sizes(spec: EnvSpec) -> dict[str, int]:
         "action": spec.action_size,
         "goal": spec.goal_size,
         "next_state": spec.state_size,
-        "terminated": 1,
+        **dict.fromkeys(("success", "terminated", "truncated"), 1),
     }
 
 

@@ -35,6 +35,7 @@ from deepcrl.program import (
     TrainState,
     add,
     build,
+    check_start,
     check_unchanged,
     init_state,
     run_key,
@@ -159,6 +160,8 @@ def run(
 ) -> list[Result]:
     """The loop, from `collections` finished ones to the end or to a signal; one folder for each of `program.seeds`."""
     the_plan, evals = program.plan, program.plan.eval_after
+    if collections == 0:
+        check_start(program, state.env)
     begins = not all(rows.read(run_dir) for run_dir in run_dirs)
     evals_left = sum(count > collections for count in evals) + begins
     progress = Progress(the_plan.total_env_steps, the_plan.env_steps(collections), evals_left)

@@ -1,5 +1,6 @@
 """One update of SAC and of TD3 against NumPy in float64: targets, losses, their gradients by central differences."""
 
+import dataclasses
 import math
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepcrl.algorithms import agent_defaults, build
+from deepcrl.algorithms import agent_defaults, build, td
 from deepcrl.algorithms.base import Algorithm
 from deepcrl.config import Config, ConfigError, EnvConfig, NetworkConfig, override
 from deepcrl.envs.protocol import EnvSpec
@@ -319,3 +320,15 @@ def test_settings_at_the_ends_of_their_ranges_are_accepted(algorithm_name):
         configured(algorithm_name, her_share=share, target_rate=1.0)
     if algorithm_name == "td3":
         configured("td3", policy_delay=1, exploration_noise=0.0, target_noise=0.0, noise_clip=0.0)
+
+
+def test_rewards_are_the_tasks_own_success_and_an_environment_without_one_is_refused(name):
+    both_near = dataclasses.replace(SPEC, grades=lambda achieved, goal: {"success": (achieved > goal).all()})
+    rng = np.random.default_rng(3)
+    rows, goals = (jnp.asarray(rng.normal(size=(64, size)), jnp.float32) for size in (SPEC.state_size, SPEC.goal_size))
+    batch = StepBatch(rows, jnp.zeros((64, SPEC.action_size)), goals, rows, jnp.zeros(64, bool))
+    expected = (np.asarray(rows)[:, list(SPEC.goal_indices)] > np.asarray(goals)).all(axis=1)
+    assert 0 < expected.sum() < 64
+    np.testing.assert_array_equal(td.rewards(both_near, batch), expected)
+    with pytest.raises(ConfigError, match=f"'{name}' needs a reward for every goal, and .* has no success radius"):
+        build(Config(EnvConfig("none"), agent_defaults(name), NETWORK), dataclasses.replace(SPEC, success_radius=0.0))

@@ -95,3 +95,7 @@ def test_a_score_is_reached_at_the_first_evaluation_that_has_it_after_training_b
         4,
         None,
     ]
+
+
+def test_a_depth_with_one_seed_leaves_no_interval():
+    assert critical_depth({4: [0.0], 8: [1.0, 1.0], 16: [1.0, 1.0]}) == Estimate(8.0, None, None)

@@ -66,3 +66,8 @@ def test_an_embedding_of_zero_stays_at_the_centre():
     found = representation_diagnostics(x, y)
     assert float(found["alignment"]) == pytest.approx((1.0 + 1.0) / 2, rel=1e-6)
     assert float(found["uniformity"]) == pytest.approx(-2.0, rel=1e-6)
+
+
+def test_a_pair_that_goes_on_is_not_met_by_an_end():
+    logits = jnp.asarray([[0.0, 1.0], [0.0, 1.0]])
+    assert float(logit_diagnostics(logits, jnp.asarray([False, True]))["accuracy"]) == 0.5

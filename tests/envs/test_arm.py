@@ -467,8 +467,8 @@ def grasp_grades(cube, left, right, openness):
 def test_success_of_a_grasp():
     rng = np.random.default_rng(0)
     task = arm_task(SCENES["arm_grasp"], None)
-    assert task.grades is not None
-    judge = jax.jit(task.grades)
+    assert task.spec.grades is not None
+    judge = jax.jit(task.spec.grades)
     found = {"success": [], "easy": [], "hard": []}
     for scale in np.repeat([0.02, 0.06, 0.15], 60):
         cube = rng.uniform(-0.3, 0.3, 3)

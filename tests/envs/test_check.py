@@ -9,6 +9,7 @@ from deepcrl import ConfigError, make_env, preset
 from deepcrl.envs import registry, vector
 from deepcrl.envs.protocol import Engine, EnvSpec, Scene, Task, direct
 from deepcrl.program import build, init_state
+from deepcrl.train import run
 
 SLIDE = Engine(on_device=True, start=lambda physics: physics, step=lambda p, force: {"qpos": p["qpos"] + force})
 
@@ -135,19 +136,22 @@ def test_options_of_another_shape_are_refused_by_name():
         env.reset(jax.random.key(0), 4, {"gaol": np.zeros(2)})
 
 
-def test_a_run_does_not_start_from_what_is_not_finite(monkeypatch):
+def test_a_run_does_not_start_from_what_is_not_finite(monkeypatch, tmp_path):
     broken = task(reset=lambda key: ({"qpos": jnp.full(2, jnp.nan)}, jnp.ones(2)))
     monkeypatch.setattr(registry, "ENVIRONMENTS", dict(registry.ENVIRONMENTS))
     settings = {
         "env.num_envs": 4,
         "evaluation.num_evals": 2,
+        "train.batch_size": 16,
         "train.unroll_length": 10,
         "train.prefill_steps": 10,
+        "train.updates_per_env_steps": "1:40",
         "train.total_env_steps": 4000,
     }
     registry.register("broken", {"jax": lambda episode_length: (broken, SLIDE)}, settings)
+    program = build(preset("broken"))
     with pytest.raises(ConfigError, match="'broken' starts from a state or a goal that is not finite"):
-        init_state(build(preset("broken")))
+        run(program, [tmp_path], init_state(program))
 
 
 def test_lengths_and_engines_that_cannot_be():

@@ -137,7 +137,7 @@ def assert_same(first, second):
 def test_follows_the_environment(kind):
     """Every field of every step, against the environments stepped here."""
     env = toy(kind)
-    assert dataclasses.astuple(env.spec) == (5, 2, (3, 4), 2, LENGTH, 0.0, None, None)
+    assert dataclasses.astuple(env.spec) == (5, 2, (3, 4), 2, LENGTH, 0.0, None, None, None)
     assert not env.on_device
     assert env.scene.layout is None
     state = env.reset(jax.random.key(0), NUM_ENVS)
@@ -409,7 +409,8 @@ def chase_task(episode_length):
     def grades(achieved, goal):
         return {"success": (achieved[0] < goal[0]) & (jnp.abs(achieved[1] - goal[1]) < 1.0), "easy": achieved[0] > 0}
 
-    return base._replace(grades=grades, move_goal=lambda physics, goal: goal.at[0].set(physics["qpos"][0] + goal[1]))
+    spec = dataclasses.replace(base.spec, grades=grades)
+    return base._replace(spec=spec, move_goal=lambda physics, goal: goal.at[0].set(physics["qpos"][0] + goal[1]))
 
 
 @pytest.fixture

@@ -118,6 +118,14 @@ def test_the_paper_mazes_evaluate_on_their_far_goals():
     assert QUICKSTART in ENVIRONMENTS
 
 
+def test_papers_scale_evaluates_on_far_goals_where_the_paper_does():
+    far = {name for name in ENVIRONMENTS if preset(name, "paper").evaluation.env is not None}
+    mazes = {f"ant_{key}_maze" for key in ("u4", "u5", "big")}
+    assert {name for name in far if "_gen_" not in name} == mazes
+    assert all(preset(name, "paper").evaluation.env == f"{name}_eval" for name in mazes)
+    assert preset("ant_u_maze_gen_1f2f3f", "paper").evaluation.env == "ant_u_maze_eval"
+
+
 def test_an_evaluation_maze_shows_its_own_goals():
     assert "".join(make_env("ant_big_maze").scene.layout).count("G") == 25
     assert "".join(make_env("ant_big_maze_eval").scene.layout).count("G") == 9

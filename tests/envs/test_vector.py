@@ -4,6 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from deepcrl.envs import vector
+from deepcrl.envs.protocol import EnvSpec, Scene, Task, direct
 from deepcrl.envs.vector import _jit_to_host
 
 
@@ -34,3 +36,24 @@ def test_results_of_every_kind_reach_the_host_as_they_are(num_envs):
         kinds = [result["matrix"].dtype, result["half"].dtype, result["deep"][1].dtype, result["count"].dtype]
         assert kinds == [np.float32, np.float16, bool, np.int32]
         assert all(isinstance(leaf, np.ndarray) for leaf in (result["matrix"], *result["deep"], result["count"]))
+
+
+def test_falls_time_limits_divergence_and_moving_goals_are_told_apart():
+    spec = EnvSpec(1, 1, (0,), 1, episode_length=1, success_radius=0.5, easy_radius=2.0)
+    task = Task(
+        spec,
+        Scene(None, 1.0),
+        reset=lambda key: ({"qpos": jnp.zeros(1)}, jnp.zeros(1)),
+        observe=lambda physics: physics["qpos"],
+        control=direct,
+        terminated=lambda physics: physics["qpos"][0] > 5.0,
+        move_goal=lambda physics, goal: physics["qpos"],
+    )
+    zero = jnp.zeros((3, 1))
+    before = vector._begin(task, jnp.zeros((3, 2), jnp.uint32), {"qpos": zero}, zero)
+    after = vector._judge(task, before, {"qpos": jnp.asarray([[1.0], [6.0], [jnp.nan]])})
+    assert after.terminated.tolist() == [False, True, True]
+    assert after.truncated.tolist() == [True, False, False]  # a fall at the time limit is a fall
+    assert after.success.tolist() == after.grades["easy"].tolist() == [True, True, False]
+    assert after.goal.ravel().tolist() == [1.0, 6.0, 0.0]
+    assert after.next_state.ravel().tolist() == [1.0, 6.0, 0.0]

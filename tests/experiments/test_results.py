@@ -9,7 +9,17 @@ import pytest
 
 from deepcrl.config import ConfigError, override, to_dict
 from deepcrl.experiments import archive, cells, index, lookup, page
-from deepcrl.experiments.results import claim_words, depth_words, goal_tables, level_table, results, state_words
+from deepcrl.experiments.record import Claim, Published
+from deepcrl.experiments.results import (
+    _networks,
+    claim_words,
+    depth_words,
+    goal_tables,
+    level_table,
+    pass_table,
+    results,
+    state_words,
+)
 from deepcrl.experiments.runs import Job, folders, jobs, largest_first, states
 from deepcrl.logging import rows
 from deepcrl.report import findings
@@ -238,3 +248,76 @@ def test_pages_are_written_again_without_the_run_folders(out, tmp_path_factory):
     with pytest.raises(ConfigError, match=r"line 31 of runs\.jsonl is no run"):
         archive.unpack(pages, elsewhere / "new")
     assert not (elsewhere / "new").exists()
+
+
+def test_one_seed_says_which_way_it_is_and_several_may_go_against_the_paper(out):
+    found = [result for result in results(DEPTH, "laptop", out) if result.scores]
+    one = [result._replace(scores={0: result.scores[0]}) for result in found]
+    assert claim_words(DEPTH, one)[0] == "depth 8 above depth 4, point_u_maze: one seed cannot tell (it is so there)."
+    turned = dataclasses.replace(DEPTH, claims=(Claim("depth", "4", "16"), Claim("depth", "8", "16")))
+    assert "goes against it" in claim_words(turned, found)[1]
+    assert "(it is not so there)" in claim_words(turned, one)[1]
+
+
+def test_a_clocks_score_is_its_last_and_published_numbers_may_have_errors(out):
+    numbers = (
+        Published({"task": "point_u_maze", "depth": "4"}, 20.0, 1.5),
+        Published({"task": "point_u_maze", "depth": "8"}, 30.0),
+    )
+    found = results(dataclasses.replace(DEPTH, metric="wall_s", published=numbers), "laptop", out)
+    assert list(found[0].scores.values()) == [0.5] * 5
+    assert [line[-1] for line in page.table_of(found)[1][:3]] == ["20 ± 1.5", "30", MISSING]
+
+
+def test_pages_of_seconds_say_when_scores_were_reached_and_passed(out):
+    found = results(DEPTH, "laptop", out)
+    timed = dataclasses.replace(DEPTH, metric="wall_s", passes=("depth", "4"))
+    clocks = results(timed, "laptop", out)
+    # Scores, not seconds, which are all below 3.5.
+    assert level_table((3.5, 55.0), clocks) == level_table((3.5, 55.0), found)
+    columns, lines = pass_table(timed, clocks)
+    assert columns == ["task", "depth", "final score of 4", "passed"]
+    by_labels = {tuple(line[:2]): line[2:] for line in lines}
+    # Depth 4's five seeds end at 22 in the mean; those of depth 8 come to at most 17, those of 16 start at 48.
+    assert ("point_u_maze", "4") not in by_labels
+    assert by_labels["point_u_maze", "8"] == ["22.00", MISSING]
+    assert by_labels["point_u_maze", "16"][1].endswith("(5 of 5)")
+    assert by_labels["point_big_maze", "8"] == [MISSING, MISSING]  # 0 is nothing to pass
+
+
+def test_too_many_goals_for_a_table_have_none(out):
+    found = results(DEPTH, "laptop", out)
+    many = [{**row, **{f"eval/success_any/9,{k}": 0.0 for k in range(12)}} for row in found[0].rows[0]]
+    assert goal_tables([found[0]._replace(rows={0: many})]) == {}
+
+
+def test_lines_of_other_experiments_stay_and_missing_numbers_stay_missing(out, tmp_path_factory):
+    pages, elsewhere = out / "pages", tmp_path_factory.mktemp("elsewhere")
+    cell = cells(DEPTH, "laptop")[0]
+    folder = folders(cell, out)[0]
+    last = {"env_steps": cell.config.train.total_env_steps, "gradient_steps": 9, "wall_s": 0.6}
+    rows.append(folder, last | {"eval/time_at_goal": 1.0, "eval/final_distance": 2.0, "eval/success_any/7,7": 1.0})
+    pages.mkdir()
+    archive.pack(pages, results(DEPTH, "laptop", out), out)
+    packed = (pages / archive.RUNS).read_text()
+    archive.pack(pages, results(lookup("collector"), "smoke", elsewhere), elsewhere)
+    assert (pages / archive.RUNS).read_text() == packed
+    archive.unpack(pages, elsewhere)
+    seven = [
+        {name: float(f"{value:.7g}") if isinstance(value, float) else value for name, value in row.items()}
+        for row in rows.read(folder)
+    ]
+    assert rows.read(folders(cell, elsewhere)[0]) == seven
+
+
+def test_learners_are_told_apart_by_the_values_of_their_changes():
+    collector = cells(lookup("collector"), "smoke")[0]
+    changes = ("agent.random_goals=0.5", "agent.logsumexp_penalty=0.5", "network.depth=8", "network.depth=8")
+    cell = dataclasses.replace(collector, config=override(collector.config, {"learners": changes}))
+    assert [labels["network"] for labels, _ in _networks(lookup("collector"), cell)] == [
+        "the collector",
+        "random_goals=0.5",
+        "logsumexp_penalty=0.5",
+        "depth=8 (learner 3)",
+        "depth=8 (learner 4)",
+    ]

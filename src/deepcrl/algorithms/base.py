@@ -19,7 +19,7 @@ class Algorithm(NamedTuple):
     """Everything the loop needs to know of an algorithm."""
 
     columns: tuple[str, ...]
-    """Fields of Transition that the replay must store."""
+    """Fields of Transition that the replay must store; the episode's id is always there."""
     init: Callable[[PRNGKeyArray], Agent]
     act: Callable[[Agent, Float[Array, "N S"], Float[Array, "N G"], PRNGKeyArray, str], Float[Array, "N A"]]
     """(agent, state, goal, key, mode) to actions in [-1, 1]."""

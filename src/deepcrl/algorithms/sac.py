@@ -45,7 +45,7 @@ class SACAgent(NamedTuple):
 
 def build(config: Config, spec: EnvSpec) -> Algorithm:
     """SAC for an environment of these sizes. Raises ConfigError for settings it cannot run with."""
-    td.check(config)
+    td.check(config, spec)
     settings, network = config.agent, config.network
     assert isinstance(settings, SACConfig)
     actor_adam = parts.adam(settings.actor_learning_rate, settings)

@@ -1,7 +1,7 @@
 """What the temporal-difference algorithms share: sparse rewards, hindsight experience replay, twin critics.
 
-The reward of a step is 1 where its outcome, the true next state, lies within the success radius of the goal, else 0:
-the value of a policy is its discounted time at goal. Reaching a goal ends nothing. A terminated step has no future; a
+The reward of a step is 1 where its outcome, the true next state, is a success by the task's own measure, else 0: the
+value of a policy is its discounted time at goal. Reaching a goal ends nothing. A terminated step has no future; a
 truncated one is an accident of the clock, and its future counts.
 """
 
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from deepcrl.algorithms import parts
 from deepcrl.algorithms.base import Algorithm, Probes, TrunkView
 from deepcrl.config import AgentConfig, Config, ConfigError, NetworkConfig
-from deepcrl.envs.protocol import EnvSpec
+from deepcrl.envs.protocol import EnvSpec, grade
 from deepcrl.nn.encoder import Encoder
 from deepcrl.replay import buffer, hindsight
 from deepcrl.types import Metrics, StepBatch
@@ -42,8 +42,13 @@ class TDConfig(AgentConfig):
     Acts with her_share above 0 only."""
 
 
-def check(config: Config) -> None:
-    """Raise ConfigError for settings that these algorithms cannot run with."""
+def check(config: Config, spec: EnvSpec) -> None:
+    """Raise ConfigError for settings, or an environment, that these algorithms cannot run with."""
+    if spec.grades is None and spec.success_radius == 0.0:
+        raise ConfigError(
+            f"agent.algorithm = {config.agent.algorithm!r} needs a reward for every goal, and {config.env.name} has no "
+            "success radius (Gymnasium: distance_threshold) to tell it by"
+        )
     parts.check(config, ranks=True)
     parts.check_share(config, "her_share")
     parts.check_share(config, "target_rate")
@@ -73,7 +78,7 @@ def least(critics: Encoder, state: Array, action: Array, goal: Array) -> Float[A
 def rewards(spec: EnvSpec, batch: StepBatch) -> Float[Array, "B"]:
     """1 where the step's outcome is at the goal, else 0."""
     achieved = batch.next_state[..., np.array(spec.goal_indices)]
-    return (jnp.linalg.norm(achieved - batch.goal, axis=-1) < spec.success_radius).astype(jnp.float32)
+    return grade(spec, achieved, batch.goal)[1].astype(jnp.float32)
 
 
 def targets(spec: EnvSpec, discount: float, batch: StepBatch, future: Float[Array, "B"]) -> Float[Array, "B"]:

@@ -48,9 +48,9 @@ class TD3Agent(NamedTuple):
     """Critic updates done."""
 
 
-def check(config: Config) -> TD3Config:
-    """The agent's settings. Raises ConfigError for those that this algorithm cannot run with."""
-    td.check(config)
+def check(config: Config, spec: EnvSpec) -> TD3Config:
+    """The agent's settings. Raises ConfigError for those, or an environment, that this algorithm cannot run with."""
+    td.check(config, spec)
     settings = config.agent
     assert isinstance(settings, TD3Config)
     if settings.policy_delay < 1:
@@ -63,7 +63,7 @@ def check(config: Config) -> TD3Config:
 
 def build(config: Config, spec: EnvSpec) -> Algorithm:
     """TD3 for an environment of these sizes. Raises ConfigError for settings it cannot run with."""
-    settings, network = check(config), config.network
+    settings, network = check(config, spec), config.network
     actor_adam = parts.adam(settings.actor_learning_rate, settings)
     critic_adam = parts.adam(settings.critic_learning_rate, settings)
 

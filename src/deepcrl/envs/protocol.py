@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 Physics = dict[str, Any]
@@ -34,6 +35,24 @@ class EnvSpec:
     easy_radius: float | None = None
     """A wider radius to report the time within, or None; likewise the narrower one."""
     hard_radius: float | None = None
+    grades: Callable[[Float[Array, "G"], Float[Array, "G"]], dict[str, Bool[Array, ""]]] | None = None
+    """(achieved, commanded) goal to whether this is "success" and perhaps "easy" and "hard"; None: by the radii."""
+
+
+def grade(
+    spec: EnvSpec, achieved: Float[Array, "*N G"], goal: Float[Array, "*N G"]
+) -> tuple[Float[Array, "*N"], Bool[Array, "*N"], dict[str, Bool[Array, "*N"]]]:
+    """Distance in metres, success, and success by the task's other measures."""
+    distance = jnp.linalg.norm(achieved - goal, axis=-1)
+    if spec.grades is None:
+        radii = {"success": spec.success_radius, "easy": spec.easy_radius, "hard": spec.hard_radius}
+        grades = {name: distance < radius for name, radius in radii.items() if radius is not None}
+    else:
+        judge = spec.grades
+        for _ in distance.shape:
+            judge = jax.vmap(judge)
+        grades = dict(judge(achieved, goal))
+    return distance, grades.pop("success"), grades
 
 
 @dataclass(frozen=True)
@@ -59,8 +78,6 @@ class Task(NamedTuple):
     """Action in [-1, 1], and the physics it is taken in, to the simulator's control."""
     terminated: Callable[[Physics], Bool[Array, ""]]
     """Whether the episode fails here (a fall); success never ends an episode."""
-    grades: Callable[[Float[Array, "G"], Float[Array, "G"]], dict[str, Bool[Array, ""]]] | None = None
-    """(achieved, commanded) goal to whether this is "success" and perhaps "easy" and "hard"; None: by the radii."""
     move_goal: Callable[[Physics, Float[Array, "G"]], Float[Array, "G"]] | None = None
     """The commanded goal after a step, and of a start whose coordinates are given without a goal, for goals that move
     with an object; None: it stays."""

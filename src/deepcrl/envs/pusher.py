@@ -122,6 +122,7 @@ def pusher_task(setup: Setup, episode_length: int | None) -> Task:
         episode_length=episode_length or 1000,
         success_radius=SUCCESS_RADIUS,
         hard_radius=HARD_RADIUS if count == 1 else None,
+        grades=None if count == 1 else _grade_each,
     )
 
     def positions(offsets: Float[Array, "K 2"], height: float) -> Float[Array, "3K"]:
@@ -159,7 +160,6 @@ def pusher_task(setup: Setup, episode_length: int | None) -> Task:
         observe=observe,
         control=direct,
         terminated=lambda physics: jnp.zeros((), bool),
-        grades=None if count == 1 else _grade_each,
         mark_goal=mark_goal,
     )
 

@@ -35,6 +35,8 @@ class Entry(NamedTuple):
     """Steps of the model per env step."""
     variant_of: str | None = None
     """The environment that differs from this one only in where episodes start and end."""
+    paper_evaluation: str | None = None
+    """Where the paper's runs are evaluated; None: in the environment itself."""
 
 
 MAZES: dict[str, tuple[str, ...]] = {
@@ -51,6 +53,8 @@ MAZES: dict[str, tuple[str, ...]] = {
     "hardest": (),
 }
 """Layouts to train in, and their variants with fewer, farther goals, of which training evaluates on the first."""
+FAR_IN_PAPER = ("u4", "u5", "big")
+"""The ant's mazes that the paper evaluates on far goals; its other ones, and all humanoids, on the training goals."""
 PAPER_MAZES = {key: evals for key, evals in MAZES.items() if key not in ("l", "j")}
 """The ant's."""
 COMMON_MAZES = {"u": ("eval",), "big": ("eval",), "hardest": ()}
@@ -168,21 +172,24 @@ def _in_mazes(
     row: Callable[[Layout], Entry],
     mazes: Mapping[str, tuple[str, ...]],
     layouts: Mapping[str, Layout] = LAYOUTS,
+    far_in_paper: tuple[str, ...] = (),
 ) -> dict[str, Entry]:
-    """Rows of one body in some mazes, each followed by its evaluation variants where it has any."""
+    """Rows of one body in some mazes, each followed by its evaluation variants where it has any; of those in
+    `far_in_paper` the paper has the first one as well."""
     table = {}
     for key, evals in mazes.items():
         name = f"{body}_{key}_maze"
         table[name] = row(layouts[key])
         if evals:
-            table[name] = _evaluated_on(table[name], f"{name}_{evals[0]}")
+            table[name] = _evaluated_on(table[name], f"{name}_{evals[0]}", in_paper=key in far_in_paper)
         for suffix in evals:
             table[f"{name}_{suffix}"] = row(layouts[f"{key}_{suffix}"])._replace(variant_of=name)
     return table
 
 
-def _evaluated_on(entry: Entry, name: str) -> Entry:
-    return entry._replace(defaults={**entry.defaults, "evaluation.env": name})
+def _evaluated_on(entry: Entry, name: str, *, in_paper: bool) -> Entry:
+    defaults = {**entry.defaults, "evaluation.env": name}
+    return entry._replace(defaults=defaults, paper_evaluation=name if in_paper else None)
 
 
 def _point(layout: Layout, task: TaskOf | None = None) -> Entry:
@@ -212,7 +219,7 @@ def _stitching(
     for key, layout in STITCHING_MAZES.items():
         maze = f"{body}_{key}_maze"
         for name, distances in STITCHING_DISTANCES.items():
-            entry = _evaluated_on(row(layout, partial(task, layout, distances)), f"{maze}_eval")
+            entry = _evaluated_on(row(layout, partial(task, layout, distances)), f"{maze}_eval", in_paper=True)
             table[f"{maze}_gen_{name}"] = entry._replace(variant_of=maze)
     return table
 
@@ -270,7 +277,7 @@ ENVIRONMENTS: dict[str, Entry] = {
     "ant": _ant(None),
     "ant_light": _ant(None, link_mass=None),
     "ant_random_start": _ant(None, ant.ant_random_start_task),
-    **_in_mazes("ant", _ant, PAPER_MAZES),
+    **_in_mazes("ant", _ant, PAPER_MAZES, far_in_paper=FAR_IN_PAPER),
     **_stitching("ant", _ant, ant.ant_stitching_task),
     "ant_ball": _ant_ball(None),
     "ant_ball_u_maze": _ant_ball(LAYOUTS["ball_u"]),

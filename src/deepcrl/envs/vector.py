@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from deepcrl.config import AutoReset, ConfigError
 from deepcrl.envs.check import check_action, check_rows, check_spec
-from deepcrl.envs.protocol import Engine, Env, EnvState, Options, Physics, Task, direct
+from deepcrl.envs.protocol import Engine, Env, EnvState, Options, Physics, Task, direct, grade
 
 Resets = AutoReset | Literal["never"]
 """What follows the end of an episode; after "never" it is the caller's to reset."""
@@ -58,24 +58,12 @@ def _control(task: Task, action: Array, physics: Physics) -> Array:
     return jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0), physics)
 
 
-def grade(task: Task, achieved: Array, goal: Array) -> tuple[Array, Array, dict[str, Array]]:
-    """Distance [N], success [N], and success by the task's other measures, of goals [N, G]."""
-    spec = task.spec
-    distance = jnp.linalg.norm(achieved - goal, axis=-1)
-    if task.grades is None:
-        radii = {"success": spec.success_radius, "easy": spec.easy_radius, "hard": spec.hard_radius}
-        grades = {name: distance < radius for name, radius in radii.items() if radius is not None}
-    else:
-        grades = jax.vmap(task.grades)(achieved, goal)
-    return distance, grades.pop("success"), grades
-
-
 def _begin(task: Task, key: Array, physics: Physics, goal: Array) -> EnvState:
     """EnvState of fresh episodes."""
     num_envs = goal.shape[0]
     state = _observe(task, physics)
     achieved = state[:, np.array(task.spec.goal_indices)]
-    distance, success, grades = grade(task, achieved, goal)
+    distance, success, grades = grade(task.spec, achieved, goal)
     no, zero = jnp.zeros(num_envs, bool), jnp.zeros(num_envs, jnp.int32)
     return EnvState(
         physics=physics,
@@ -105,7 +93,7 @@ def _judge(task: Task, before: EnvState, physics: Physics) -> EnvState:
     goal = before.goal
     if task.move_goal is not None:
         goal = jnp.where(finite[:, None], jax.vmap(task.move_goal)(physics, goal), goal)
-    distance, success, grades = grade(task, achieved, goal)
+    distance, success, grades = grade(spec, achieved, goal)
     terminated = jax.vmap(task.terminated)(physics) | ~finite
     step = before.episode_step + 1
     truncated = (step >= spec.episode_length) & ~terminated
@@ -156,9 +144,10 @@ def _apply_options(task: Task, physics: Physics, goal: Array, options: Options) 
             goal = rows
         else:
             physics = {**physics, name: rows}
-    if options and "goal" not in options and task.move_goal is not None:
-        goal = jax.vmap(task.move_goal)(physics, goal)
-    if options and task.mark_goal is not None:
+    given = "goal" in options
+    if options and not given and task.move_goal is not None:
+        goal, given = jax.vmap(task.move_goal)(physics, goal), True
+    if given and task.mark_goal is not None:
         physics = jax.vmap(task.mark_goal)(physics, goal)
     return physics, goal
 

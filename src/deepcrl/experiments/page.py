@@ -14,11 +14,13 @@ from deepcrl.experiments import document, runs
 from deepcrl.experiments.document import Code, Document, Heading, Part, Picture, Table, Words
 from deepcrl.experiments.record import Experiment
 from deepcrl.experiments.results import (
+    CLOCK,
     Result,
     claim_words,
     depth_words,
     goal_tables,
     level_table,
+    pass_table,
     state_words,
     value_of,
 )
@@ -81,6 +83,15 @@ def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Pa
                 "so far, and in brackets how many did. Wall times are of runs beside others, on one core each."
             ),
             Table("First evaluations at or above a score", *level_table(levels, found), len(levels)),
+        ]
+    if experiment.passes and experiment.passes[1] in {result.cell.labels[experiment.passes[0]] for result in found}:
+        parts += [
+            Heading(f"When the final score of {experiment.passes[1]} was passed"),
+            Words(
+                "Env steps and wall time of the first evaluation at or above the mean final score (last five "
+                f"evaluations) of {experiment.passes[1]} in the same environment; medians and counts as above."
+            ),
+            Table(f"When {experiment.passes[1]} was passed", *pass_table(experiment, found), 2),
         ]
     if by_env := goal_tables(found):
         parts += [
@@ -170,7 +181,7 @@ def seeds_words(found: Sequence[Result]) -> str:
 
 
 def _metric_words(experiment: Experiment) -> str:
-    if experiment.metric == "wall_s":
+    if experiment.metric == CLOCK:
         return "seconds of the whole run; mean over seeds with 95% bootstrap intervals."
     return (
         "each run's last five evaluations, averaged; mean over seeds with 95% bootstrap intervals, too narrow for few."
@@ -204,7 +215,7 @@ def _scores_pictures(experiment: Experiment, found: Sequence[Result]) -> Iterato
 
 def _curves(experiment: Experiment, found: Sequence[Result]) -> Iterator[Picture]:
     """The metric over env steps, mean over seeds: a panel for every combination of labels but those of the x axis."""
-    if experiment.metric == "wall_s":
+    if experiment.metric == CLOCK:
         return
     panels: dict[str, list[Series]] = {}
     end, x = 1.0, _x(experiment, found)

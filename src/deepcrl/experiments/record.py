@@ -82,6 +82,8 @@ class Experiment:
     metric: str = "eval/time_at_goal"
     claims: tuple[Claim, ...] = ()
     """The paper's answer as comparisons of labels."""
+    passes: tuple[str, str] | None = None
+    """An axis and the label on it whose final score all others are to pass; the page says when they did."""
     published: tuple[Published, ...] = ()
     analyses: tuple[str, ...] = ()
     """Kinds of findings in each run, of `report.findings`."""

@@ -26,6 +26,8 @@ CELL = "eval/success_any/"
 """Beginning of metrics by the cell of the goal."""
 MOST_GOALS = 12
 """Columns of a table of goals."""
+SCORE, CLOCK = "eval/time_at_goal", "wall_s"
+"""The paper's score, and the metric of experiments that ask for seconds."""
 
 
 class Result(NamedTuple):
@@ -59,11 +61,19 @@ def _networks(experiment: Experiment, cell: Cell) -> list[tuple[dict[str, str], 
     labels, metric = dict(cell.labels), experiment.metric
     if not cell.config.learners:
         return [(labels, metric)]
-    others = {}
-    for index, words in enumerate(cell.config.learners, 1):
-        changed = " ".join(word.rpartition(".")[2] for word in words.split())
-        others[changed] = metric.replace("eval/", f"eval/{learners.name(index)}")
-    return [(labels | {"network": label}, own) for label, own in {"the collector": metric, **others}.items()]
+    names = [_short(words) for words in cell.config.learners]
+    found = [(labels | {"network": "the collector"}, metric)]
+    for index, name in enumerate(names, 1):
+        # Learners that differ in nothing that the label says are told apart by their number.
+        label = name if names.count(name) == 1 else f"{name} (learner {index})"
+        found.append((labels | {"network": label}, metric.replace("eval/", f"eval/{learners.name(index)}")))
+    return found
+
+
+def _short(words: str) -> str:
+    """A learner's changes without the groups of their fields: "network.depth=4" as "depth=4"."""
+    paths = (word.partition("=") for word in words.split())
+    return " ".join(f"{path.rpartition('.')[2]}={value}" for path, _, value in paths)
 
 
 def _result(experiment: Experiment, cell: Cell, metric: str, out: Path) -> Result:
@@ -85,7 +95,7 @@ def _result(experiment: Experiment, cell: Cell, metric: str, out: Path) -> Resul
 
 def value_of(metric: str, some: Sequence[Mapping[str, Any]]) -> float:
     """A run's value: what a clock says at its end, or the mean of its last five evaluations (paper, Table 1)."""
-    return float(some[-1][metric]) if metric == "wall_s" else score(some, metric)
+    return float(some[-1][metric]) if metric == CLOCK else score(some, metric)
 
 
 def state_words(found: Sequence[Result]) -> str:
@@ -103,7 +113,7 @@ def state_words(found: Sequence[Result]) -> str:
 def claim_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
     """For each of the paper's claims, and each combination of the other labels, whether ours agree."""
     words = []
-    sign = -1.0 if experiment.metric == "wall_s" else 1.0
+    sign = -1.0 if experiment.metric == CLOCK else 1.0
     for claim in experiment.claims:
         groups: dict[str, dict[str, Result]] = {}
         for result in found:
@@ -159,12 +169,35 @@ def level_table(levels: Sequence[float], found: Sequence[Result]) -> tuple[list[
     ]
 
 
+def pass_table(experiment: Experiment, found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """When runs first reached the mean final score of the cell that `experiment.passes` names, with all other labels
+    the same (Table 6). Where that score is 0, or not known yet, there is nothing to pass."""
+    assert experiment.passes is not None
+    axis, label = experiment.passes
+    scores: dict[tuple[str, ...], float] = {}
+    for result in found:
+        if result.cell.labels[axis] == label and result.rows:
+            scores[_others(result, axis)] = float(np.mean([score(some, SCORE) for some in result.rows.values()]))
+    lines = []
+    for result in found:
+        level = scores.get(_others(result, axis), 0.0)
+        words = [f"{level:.2f}", _level_words(result, level)] if level > 0.0 else [MISSING, MISSING]
+        if result.cell.labels[axis] != label:
+            lines.append([*result.cell.labels.values(), *words])
+    return [*found[0].cell.labels, f"final score of {label}", "passed"], lines
+
+
+def _others(result: Result, axis: str) -> tuple[str, ...]:
+    return tuple(label for name, label in result.cell.labels.items() if name != axis)
+
+
 def _level_words(result: Result, level: float) -> str:
-    when = [reaches(some, level, result.metric) for some in result.rows.values()]
+    # Pages of seconds have the same scores.
+    when = [reaches(some, level, SCORE if result.metric == CLOCK else result.metric) for some in result.rows.values()]
     when = [row for row in when if row]
     if not result.rows or not when:
         return MISSING
-    after, wall = (float(np.median([row[name] for row in when])) for name in ("env_steps", "wall_s"))
+    after, wall = (float(np.median([row[name] for row in when])) for name in ("env_steps", CLOCK))
     return f"{steps(after)}, {duration(wall)} ({len(when)} of {len(result.rows)})"
 
 
@@ -183,7 +216,7 @@ def _goal_words(result: Result, goal: str) -> str:
 
 def depth_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
     """For every line of a plot over depth, where the score jumps."""
-    if experiment.x != "depth" or experiment.metric == "wall_s":
+    if experiment.x != "depth" or experiment.metric == CLOCK:
         return []
     lines: dict[str, dict[int, list[float]]] = {}
     for result in found:

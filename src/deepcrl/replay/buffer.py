@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Shaped
 
+from deepcrl.config import ConfigError
 from deepcrl.types import Transition
 
 
@@ -90,7 +91,9 @@ def gather(replay: Replay, column: str, time: Int[Array, "*batch"], env: Int[Arr
 
 
 def column_sizes(names: Sequence[str], sizes: Mapping[str, int]) -> dict[str, int]:
-    """The subset of `sizes` that an algorithm asked for."""
+    """The subset of `sizes` that an algorithm asked for. Raises ConfigError for a column that there is not."""
+    if unknown := [name for name in names if name not in sizes]:
+        raise ConfigError(f"columns = {unknown[0]!r} of the algorithm is none of {', '.join(sizes)}")
     return {name: sizes[name] for name in names}
 
 

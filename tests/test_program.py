@@ -1,0 +1,78 @@
+"""What a collection's updates return, and what a run writes of them."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepcrl import ConfigError, preset
+from deepcrl.algorithms.base import Algorithm, Probes
+from deepcrl.config import override
+from deepcrl.program import COLLECT, EVALUATE, LEARN, build, init_state, make_learn, run_key, transition_sizes
+from deepcrl.replay import buffer
+from deepcrl.train import run
+
+SMALL = {
+    "env.num_envs": 8,
+    "env.episode_length": 20,
+    "network.depth": 4,
+    "network.width": 8,
+    "train.total_env_steps": 1600,
+    "train.unroll_length": 10,
+    "train.prefill_steps": 40,
+    "train.batch_size": 16,
+    "evaluation.num_evals": 4,
+    "evaluation.num_envs": 8,
+}
+
+
+def test_metrics_are_the_mean_over_updates_and_diagnostics_are_of_the_last_batch():
+    stub = Algorithm(
+        columns=(),
+        init=lambda key: None,
+        act=lambda *inputs: inputs[1],
+        draw=lambda key, replay, shape: jnp.arange(shape[0] * shape[1]).reshape(shape),
+        relabel=lambda replay, rows: rows,
+        update=lambda agent, rows, key: (agent + 1.0, {"count": agent}),
+        diagnose=lambda agent, rows: {"first_row": rows[0]},
+        probes=Probes(),
+    )
+    agent, metrics = make_learn(stub, 4, 2)(jnp.zeros(()), jnp.zeros(()), jax.random.key(0))
+    assert (float(agent), float(metrics["count"]), int(metrics["first_row"])) == (4.0, 1.5, 6)
+
+
+def test_a_row_has_the_mean_since_the_last_evaluation_without_the_prefill(tmp_path):
+    config = override(preset("point_u_maze"), SMALL)
+    program = build(config)
+    seen = []
+
+    def evaluate(agent, key):
+        seen.append(jax.random.key_data(key))
+        return program.evaluate[0](agent, key)
+
+    watched = program._replace(evaluate=(evaluate,))
+    (found,) = run(watched, [tmp_path], init_state(watched))
+    state = init_state(program)
+    agent, env, replay, losses = state.agent, state.env, state.replay, []
+    for index in range(program.plan.num_collections):
+        env, transitions = program.collect(agent, env, run_key(config.seed, COLLECT, index))
+        replay = program.insert(replay, transitions)
+        if index >= program.plan.prefill_collections:
+            agent, metrics = program.learn(agent, replay, run_key(config.seed, LEARN, index))
+            losses.append((index + 1, float(metrics["critic_loss"])))
+    bounds = [program.plan.prefill_collections, *program.plan.eval_after[1:]]
+    expected = [
+        np.mean([loss for done, loss in losses if low < done <= high]) for low, high in itertools.pairwise(bounds)
+    ]
+    assert [row["train/critic_loss"] for row in found.rows[1:]] == pytest.approx(expected, rel=1e-4)
+    keys = [jax.random.key_data(run_key(config.seed, EVALUATE, index)) for index in range(len(found.rows))]
+    np.testing.assert_array_equal(seen, keys)
+
+
+def test_every_field_of_a_transition_can_be_stored_and_others_are_refused():
+    sizes = transition_sizes(build(override(preset("point_u_maze"), SMALL)).env.spec)
+    assert buffer.column_sizes(("state", "success", "truncated"), sizes) == {"state": 2, "success": 1, "truncated": 1}
+    with pytest.raises(ConfigError, match="columns = 'reward'"):
+        buffer.column_sizes(("reward",), sizes)
