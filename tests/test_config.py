@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import math
+import re
 import types
 import typing
 from typing import Any
@@ -125,6 +127,12 @@ def test_another_algorithm_brings_its_defaults_and_keeps_what_was_changed():
     assert override(changed, {"agent.algorithm": "crl"}).agent == dataclasses.replace(
         ALGORITHMS["crl"].defaults, discount=0.9, energy="dot"
     )
+    # What is said together is about the algorithm that is said, also where the other one's default is the same.
+    both = {"agent.random_goals": 0.0, "agent.algorithm": "qrl"}
+    for changes in (both, dict(reversed(both.items()))):
+        assert override(BASE, changes).agent == dataclasses.replace(ALGORITHMS["qrl"].defaults, random_goals=0.0)
+    with pytest.raises(ConfigError, match=r"unknown field 'agent\.loss'"):
+        override(BASE, {"agent.loss": "binary", "agent.algorithm": "sac"})
     # A word that the other one does not know is not kept.
     windows = override(BASE, {"agent.goal_sampling": "window", "agent.discount": 0.9})
     assert override(windows, {"agent.algorithm": "gcbc"}).agent == dataclasses.replace(
@@ -238,6 +246,17 @@ def test_near_matches_name_the_closest_or_everything():
 def test_wrong_types_are_refused_by_path_value_and_type(path, value, message):
     with pytest.raises(ConfigError, match=message):
         override(BASE, {path: value})
+
+
+@pytest.mark.parametrize("path", [path for path, hint, _ in LEAVES if float in (hint, *typing.get_args(hint))])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400], ids=["nan", "inf", "-inf", "int"])
+def test_every_number_is_finite(path, value):
+    with pytest.raises(ConfigError, match=rf"^{re.escape(path)} = {value!r} must be finite$"):
+        override(BASE, {path: value})
+    data = to_dict(BASE)
+    data[path.split(".")[0]][path.split(".")[1]] = value
+    with pytest.raises(ConfigError, match=rf"{re.escape(path)} = {value!r} must be finite$"):
+        from_dict(data)
 
 
 @pytest.mark.parametrize(("path", "hint", "value"), LEAVES, ids=[path for path, _, _ in LEAVES])

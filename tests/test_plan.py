@@ -10,7 +10,7 @@ import pytest
 from deepcrl.algorithms import crl
 from deepcrl.algorithms.crl import CRLConfig
 from deepcrl.config import Config, ConfigError, EnvConfig, override
-from deepcrl.plan import nearest_multiples, plan
+from deepcrl.plan import check_memory, nearest_multiples, plan
 
 PAPER = Config(env=EnvConfig("a_maze"), agent=CRLConfig("crl"))
 SMALL = override(
@@ -209,6 +209,7 @@ def test_no_integer_field_of_the_whole_configuration_is_left_unchecked():
         ("agent.discount", 0.0, 0.001),
         ("agent.window_length", 1, 2),
         ("agent.max_grad_norm", 0.0, 0.1),
+        ("agent.logsumexp_penalty", -0.1, 0.0),
         ("agent.random_goals", 1.1, 1.0),
         ("train.prefill_steps", 1, 2),
         ("agent.actor_learning_rate", 0.0, 1e-5),
@@ -231,6 +232,21 @@ def test_quasimetrics_refuse_embeddings_that_do_not_split(energy):
         crl.check(override(SMALL, {"agent.energy": energy, "network.representation_size": 40}))
     crl.check(override(SMALL, {"agent.energy": energy, "network.representation_size": 48}))
     crl.check(override(SMALL, {"network.representation_size": 40}))
+
+
+def test_only_what_is_more_than_all_memory_is_refused():
+    check_memory("train.batch_size = 3", 2**31, 2**31)
+    with pytest.raises(ConfigError) as error:
+        check_memory("train.batch_size = 3", 3 * 2**40 + 2**29, 2**31)
+    expected = "train.batch_size = 3 needs at least 3,072.5 GiB of memory, and there are 2.0 GiB here"
+    assert str(error.value) == expected
+
+
+def test_the_logits_of_a_batch_must_fit_in_memory(monkeypatch):
+    monkeypatch.setattr("deepcrl.machine.memory", lambda: 4 * 512**2)
+    crl.check(override(SMALL, {"train.batch_size": 512}))
+    with pytest.raises(ConfigError, match=r"^train\.batch_size = 513 needs at least"):
+        crl.check(override(SMALL, {"train.batch_size": 513}))
 
 
 def test_nearest_multiples():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +15,8 @@ from deepcrl.algorithms.base import TrunkView
 from deepcrl.config import Config, ConfigError, override
 from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes, make_evaluate, summarise
-from deepcrl.program import Program, build, make_envs, run_key
+from deepcrl.plan import check_seed
+from deepcrl.program import Program, build, check_unchanged, make_envs, run_key
 from deepcrl.train import load_config
 from deepcrl.types import Metrics
 
@@ -25,7 +27,11 @@ OUTSIDE = 100
 
 
 class LoadedAgent(NamedTuple):
-    """What a run has learnt. States, actions and goals may be single vectors or batches of rows."""
+    """What a run has learnt. States, actions and goals may be single vectors or batches of rows.
+
+    The functions raise ConfigError for inputs of other sizes than `env.spec` says, or that are not finite, for seeds
+    outside 0 .. 2**32 - 1 and for what the algorithm does not have.
+    """
 
     config: Config
     env: Env
@@ -51,18 +57,20 @@ def load_agent(run_dir: str | Path, which: Which | int = "latest", env: str | No
         env: evaluate in this environment instead of the configured one; sizes must agree.
 
     Raises:
-        ConfigError: when the folder holds no run or `env` does not fit it.
+        ConfigError: when the folder holds no run, or another configuration than the checkpoint's, or `env` does not
+            fit it.
         CheckpointError: when no checkpoint can be used.
     """
     run_dir = Path(run_dir)
-    config = load_config(run_dir)
+    own = config = load_config(run_dir)
     if env is not None:
-        config = override(config, {"evaluation.env": env})
+        config = override(own, {"evaluation.env": env})
     program = build(config)
     folder = run_dir / "checkpoints"
     step = _step(folder, which)
     like = jax.eval_shape(program.algorithm.init, jax.random.key(0))
-    agent, _ = checkpoint.restore(folder, step, like, part="agent")
+    agent, info = checkpoint.restore(folder, step, like, part="agent")
+    check_unchanged(own, info, run_dir, step)
     return wrap(program, agent, program.plan.env_steps(step))
 
 
@@ -71,13 +79,19 @@ def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:
     algorithm, (_, env) = program.algorithm, make_envs(program.config, program.engine)
     probes = algorithm.probes
     act_jit = jax.jit(algorithm.act, static_argnums=4)
+    sizes = {"state": env.spec.state_size, "action": env.spec.action_size, "goal": env.spec.goal_size}
+    owner = program.config.evaluation.env or program.config.env.name
+
+    def rows_of(inputs: dict[str, Any]) -> tuple[list[np.ndarray], bool]:
+        return _rows([_array(name, value, sizes[name], owner) for name, value in inputs.items()], list(inputs))
 
     def act(state: Array, goal: Array, *, mode: str = "mean", seed: int = 0) -> np.ndarray:
-        rows, single = _rows(state, goal)
+        check_seed(seed)
+        rows, single = rows_of({"state": state, "goal": goal})
         action = np.asarray(act_jit(agent, *rows, jax.random.key(seed), mode))
         return action[0] if single else action
 
-    def probe(function: Callable | None, name: str) -> Callable[..., np.ndarray]:
+    def probe(function: Callable | None, name: str, names: tuple[str, ...]) -> Callable[..., np.ndarray]:
         if function is None:
 
             def missing(*inputs: Array) -> np.ndarray:
@@ -87,13 +101,15 @@ def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:
         compiled = jax.jit(function)
 
         def call(*inputs: Array) -> np.ndarray:
-            rows, single = _rows(*inputs)
+            rows, single = rows_of(dict(zip(names, inputs, strict=True)))
             found = np.asarray(compiled(agent, *rows))
             return found[0] if single else found
 
         return call
 
     def episodes(num_episodes: int, *, mode: str = "mean", seed: int = 0) -> Episodes:
+        check_episodes(num_episodes)
+        check_seed(seed)
         return make_evaluate(env, algorithm, mode, num_episodes)(agent, run_key(seed, OUTSIDE, 0))
 
     return LoadedAgent(
@@ -101,9 +117,9 @@ def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:
         env=env,
         env_steps=env_steps,
         act=act,
-        value=probe(probes.value, "value"),
-        embed_state_action=probe(probes.embed_state_action, "embed_state_action"),
-        embed_goal=probe(probes.embed_goal, "embed_goal"),
+        value=probe(probes.value, "value", ("state", "action", "goal")),
+        embed_state_action=probe(probes.embed_state_action, "embed_state_action", ("state", "action")),
+        embed_goal=probe(probes.embed_goal, "embed_goal", ("goal",)),
         trunks=probes.trunks and partial(probes.trunks, agent),
         episodes=episodes,
     )
@@ -120,12 +136,18 @@ def evaluate(
 ) -> Metrics:
     """Evaluate a run's agent on fresh episodes: time at goal, success, final distance, episode length, env steps.
 
-    Raises as `load_agent` does, and ConfigError for a bad number of episodes.
+    Raises as `load_agent` does, and ConfigError for a bad number of episodes or seed.
     """
-    if num_episodes < 1:
-        raise ConfigError(f"num_episodes = {num_episodes} must be at least 1")
+    check_episodes(num_episodes)
+    check_seed(seed)
     agent = load_agent(run_dir, which, env)
     return {"env_steps": agent.env_steps, **summarise(agent.episodes(num_episodes, mode=mode, seed=seed))}
+
+
+def check_episodes(count: int) -> None:
+    """Raise ConfigError unless so many episodes can be played."""
+    if not isinstance(count, Integral) or count < 1:
+        raise ConfigError(f"episodes = {count!r} must be a whole number, at least 1")
 
 
 def _step(folder: Path, which: Which | int) -> int:
@@ -138,10 +160,26 @@ def _step(folder: Path, which: Which | int) -> int:
     return int(which)
 
 
-def _rows(*inputs: Array) -> tuple[list[np.ndarray], bool]:
-    arrays = [np.asarray(value, np.float32) for value in inputs]
+def _array(name: str, value: Any, size: int, owner: str) -> np.ndarray:
+    """An input, one vector or rows of them. Raises ConfigError for other sizes than the environment's."""
+    try:
+        array = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} = {value!r} must be numbers") from None
+    if array.ndim not in (1, 2) or len(array) == 0:
+        raise ConfigError(f"{name} has shape {array.shape}; it must be ({size},) or (rows, {size}), not empty")
+    if array.shape[-1] != size:
+        raise ConfigError(f"{name} has {array.shape[-1]} entries, {owner}'s has {size}")
+    if not np.isfinite(array).all():
+        raise ConfigError(f"{name} has an entry that is not finite")
+    return array
+
+
+def _rows(arrays: list[np.ndarray], names: list[str]) -> tuple[list[np.ndarray], bool]:
+    """Equally many rows of each, and whether all were single vectors. Raises ConfigError where the numbers differ."""
     single = all(array.ndim == 1 for array in arrays)
-    if single:
-        return [array[None] for array in arrays], True
-    count = max(array.shape[0] for array in arrays if array.ndim > 1)
-    return [np.broadcast_to(array, (count, array.shape[-1])) for array in arrays], False
+    rows = [np.atleast_2d(array) for array in arrays]
+    count = max(map(len, rows))
+    if wrong := [f"{name} {len(array)}" for name, array in zip(names, rows) if len(array) not in (1, count)]:
+        raise ConfigError(f"of {count} rows, {' and '.join(wrong)} are given; all must have as many, or one")
+    return [np.broadcast_to(array, (count, array.shape[1])) for array in rows], single

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from deepcrl.config import Config, ConfigError, config_id, near_matches, override
-from deepcrl.flags import config_flags, early, lookup, parse
+from deepcrl.flags import config_flags, early, lookup, parse, refuse_others
 
 USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says more)
 
@@ -79,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise  # another pipe, that of a worker that died, say
 
 
-def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...]]:
-    """The configuration, folder and seeds (none: the configuration's) of `deepcrl train ARGS`. Raises ConfigError."""
+def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...] | None]:
+    """The configuration, folder and seeds (None: the configuration's) of `deepcrl train ARGS`. Raises ConfigError."""
     from deepcrl.algorithms import DEFAULT_ALGORITHM
     from deepcrl.envs.registry import QUICKSTART
     from deepcrl.presets import Scale, preset
@@ -88,6 +88,7 @@ def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...]]:
     env, scale = early(args, "env") or QUICKSTART, typing.cast(Scale, early(args, "scale") or "laptop")
     algorithm = early(args, "algorithm") or DEFAULT_ALGORITHM
     defaults = preset(env, scale, algorithm)
+    refuse_others(args, algorithm)
     flags = config_flags(defaults)
     fields = [
         (flag.name, Annotated[flag.hint, tyro.conf.arg(help=flag.doc)], lookup(defaults, flag.path)) for flag in flags
@@ -96,7 +97,8 @@ def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...]]:
     fields.append(("scale", Annotated[Scale, tyro.conf.arg(help=scale_help)], scale))
     out_help = "Run folder; must not exist. The default is a new one under runs/."
     seeds_help = "Train one run for each of these seeds, in OUT/seed-N, and summarise them; --seed has no say then."
-    fields.append(("seeds", Annotated[tuple[int, ...], tyro.conf.arg(help=seeds_help)], ()))
+    seeds = Annotated[tuple[int, ...] | None, tyro.conf.arg(help=seeds_help, metavar="INT [INT ...]")]
+    fields.append(("seeds", seeds, None))
     fields.append(("out", Annotated[Path | None, tyro.conf.arg(help=out_help)], None))
     options = dataclasses.make_dataclass("TrainOptions", fields, frozen=True)
     shown = f"The defaults shown are those of {algorithm} on {env}; --env, --algorithm and --scale change them."
@@ -112,7 +114,7 @@ def _train(args: list[str]) -> int:
     from deepcrl import seeds
     from deepcrl.train import train
 
-    if many:
+    if many is not None:
         results = seeds.train_seeds(config, many, out)
         if not all(_finish(result) == 0 for result in results):
             return INTERRUPTED
@@ -275,6 +277,8 @@ def _list(args: list[str]) -> int:
 
     what, markdown = parse(options, "deepcrl list", args)
     if what == "algorithms":
+        if markdown:
+            raise ConfigError("--markdown prints the table of environments; there is none of algorithms")
         from deepcrl.algorithms import ALGORITHMS
 
         print("\n".join(f"{name:10} {row.summary}" for name, row in ALGORITHMS.items()))

@@ -9,6 +9,7 @@ import difflib
 import functools
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -167,7 +168,8 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     learners: tuple[str, ...] = ()
     """Further networks, each given by its changes of agent and network fields, "network.depth=4 agent.energy=dot":
-    they learn from the replay that the main one collects, and are evaluated beside it (paper, Figure 8)."""
+    they learn from the replay that the main one collects, and are evaluated beside it (paper, Figure 8). A depth or
+    width so given is also that of actor and critic where the main one's have their own."""
     seed: int = 0
     """Decides every random number of the run."""
 
@@ -182,13 +184,13 @@ def near_matches(name: str, known: typing.Iterable[str]) -> str:
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
     """Return `config` with dotted paths replaced, e.g. `{"network.depth": 64, "seed": 3}`.
 
-    Another `agent.algorithm` brings its own defaults; what was changed of a field that both have stays changed, where
-    the other one allows that value.
+    Another `agent.algorithm` comes first and brings its own defaults; what `config` has changed of a field that both
+    have stays changed, where the other one allows that value.
 
     Raises:
         ConfigError: on an unknown path (naming near matches) or a value of the wrong type.
     """
-    for path, value in changes.items():
+    for path, value in sorted(changes.items(), key=lambda change: change[0] != "agent.algorithm"):
         if path == "agent.algorithm" and value != config.agent.algorithm:
             config = dataclasses.replace(config, agent=_switch(config.agent, value))
         else:
@@ -290,7 +292,7 @@ def _is_required(f: dataclasses.Field) -> bool:
 
 
 def _coerce(hint: Any, value: Any, path: str) -> Any:
-    """Check `value` against a field's type; ints pass for floats, nothing else is converted."""
+    """Check `value` against a field's type; ints pass for floats, which are finite; nothing else is converted."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return value if isinstance(value, hint) else _build(hint, value, path)
     if typing.get_origin(hint) is Literal:
@@ -303,9 +305,18 @@ def _coerce(hint: Any, value: Any, path: str) -> Any:
             raise ConfigError(f"{path} = {value!r} must be a list of strings")
         return tuple(value)
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if float in options and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if float in options and type(value) in (int, float):
+        return _finite(value, path)
     if any(type(value) is option for option in options):
         return value
     names = " or ".join("None" if o is type(None) else o.__name__ for o in options)
     raise ConfigError(f"{path} = {value!r} must be of type {names}")
+
+
+def _finite(value: float, path: str) -> float:
+    try:
+        if math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an int beyond all floats
+        pass
+    raise ConfigError(f"{path} = {value!r} must be finite")

@@ -30,7 +30,7 @@ def examine() -> str:
     lines = [
         f"device      {found['device_count']} x {found['device']} (JAX backend {found['backend']})",
         f"processor   {found['processor']}, {found['cores']} usable cores",
-        f"memory      {_memory_gib():.1f} GiB",
+        f"memory      {machine.host_memory() / 2**30:.1f} GiB",
         f"disk        {free_gib:.1f} GiB free here"
         + ("" if free_gib > MIN_FREE_GIB else "  <- little for checkpoints"),
         f"python      {found['python']} on {found['system']}",
@@ -49,7 +49,3 @@ def examine() -> str:
 
 def _found(modules: list[str]) -> bool:
     return any(importlib.util.find_spec(module) for module in modules)
-
-
-def _memory_gib() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

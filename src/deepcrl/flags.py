@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from deepcrl.config import Config, ConfigError
+from deepcrl.config import AGENTS, Config, ConfigError
 
 FLAG_NAMES = {
     "env.name": "env",
@@ -66,13 +66,25 @@ def _one_line(box: str, prog: str) -> str:
 
 
 def early(args: list[str], flag: str) -> str | None:
-    """The value of a flag that is needed before the other flags' defaults are known."""
+    """The value of a flag that is needed before the other flags' defaults are known; the last, where there are more."""
+    found = None
     for i, arg in enumerate(args):
         if arg == f"--{flag}" and i + 1 < len(args):
-            return args[i + 1]
-        if arg.startswith(f"--{flag}="):
-            return arg.partition("=")[2]
-    return None
+            found = args[i + 1]
+        elif arg.startswith(f"--{flag}="):
+            found = arg.partition("=")[2]
+    return found
+
+
+def refuse_others(args: list[str], algorithm: str) -> None:
+    """Raise ConfigError for a flag of a setting that other algorithms have and this one has not."""
+    own = {field.name for field in dataclasses.fields(AGENTS[algorithm])}
+    for arg in args:
+        name = arg.removeprefix("--").partition("=")[0].replace("-", "_")
+        having = [other for other, agent in AGENTS.items() if name in {f.name for f in dataclasses.fields(agent)}]
+        if arg.startswith("--") and having and name not in own:
+            flag = arg.partition("=")[0]
+            raise ConfigError(f"{flag}: agent.algorithm = {algorithm!r} has no agent.{name}; {', '.join(having)} have")
 
 
 def _leaves(node: Any, prefix: str) -> Iterator[Flag]:

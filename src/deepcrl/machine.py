@@ -39,6 +39,16 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def host_memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory() -> int:
+    """Bytes that JAX can have at most: of its device's own memory, or of this machine's."""
+    return (jax.devices()[0].memory_stats() or {}).get("bytes_limit") or host_memory()
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)

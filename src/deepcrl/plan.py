@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral
 
 from deepcrl.config import Config, ConfigError
 
@@ -45,6 +46,19 @@ def nearest_multiples(value: int, factor: int, least: int = 1) -> str:
     low = value // factor
     legal = [count for count in (low, low + 1) if count >= least] or [least]
     return " and ".join(f"{count * factor:,}" for count in legal)
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Raise ConfigError unless a seed is a whole number of 32 bits, as JAX's keys take them."""
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise ConfigError(f"{name} = {seed!r} must be between 0 and {2**32 - 1}")
+
+
+def check_memory(settings: str, need: int, available: int) -> None:
+    """Raise ConfigError, naming the settings that decide it, for a part of a run that is larger than all memory."""
+    if need > available:
+        gib = [f"{amount / 2**30:,.1f} GiB" for amount in (need, available)]
+        raise ConfigError(f"{settings} needs at least {gib[0]} of memory, and there are {gib[1]} here")
 
 
 def plan(config: Config) -> Plan:
@@ -130,5 +144,4 @@ def _check_counts(config: Config) -> None:
             f"train.replay_capacity = {config.train.replay_capacity} must hold one collection of "
             f"train.unroll_length = {config.train.unroll_length} steps"
         )
-    if not 0 <= config.seed < 2**32:
-        raise ConfigError(f"seed = {config.seed} must be between 0 and {2**32 - 1}")
+    check_seed(config.seed)

@@ -26,16 +26,16 @@ def preset(env: str = registry.QUICKSTART, scale: Scale = "laptop", algorithm: s
     """
     row, config = registry.lookup(env), Config(env=EnvConfig(env), agent=agent_defaults(DEFAULT_ALGORITHM))
     if scale == "laptop":
-        return override(config, {**row.defaults, "agent.algorithm": algorithm})
+        return override(override(config, row.defaults), {"agent.algorithm": algorithm})
     if scale != "paper":
         raise ConfigError(f"scale = {scale!r} is not one of {', '.join(map(repr, get_args(Scale)))}")
-    return override(
+    changed = override(
         config,
         {
             "env.engine": next((engine for engine in PAPER_ENGINES if engine in row.engines), "auto"),
             "env.auto_reset": "cached",
             "agent.goal_sampling": "window",
             "evaluation.env": row.paper_evaluation,
-            "agent.algorithm": algorithm,
         },
     )
+    return override(changed, {"agent.algorithm": algorithm})

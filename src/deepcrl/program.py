@@ -5,22 +5,24 @@ resumed run continues to the same numbers.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from deepcrl import algorithms
+from deepcrl import algorithms, machine
 from deepcrl.algorithms import Algorithm
 from deepcrl.algorithms.base import Agent
 from deepcrl.collect import Collect, make_collect
-from deepcrl.config import Config, ConfigError
+from deepcrl.config import Config, ConfigError, config_id
 from deepcrl.envs import registry
 from deepcrl.envs.protocol import Env, EnvSpec, EnvState
 from deepcrl.evaluate import Evaluate, make_evaluate
-from deepcrl.plan import Plan, plan
+from deepcrl.plan import Plan, check_memory, plan
 from deepcrl.replay import buffer
 from deepcrl.types import Metrics, Transition
 
@@ -84,6 +86,7 @@ def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None) 
         return function if len(seeds) == 1 else jax.jit(jax.vmap(function), donate_argnums=donated)
 
     algorithm = algorithms.build(config, env.spec)
+    _check_memory(config, the_plan, algorithm, env.spec, len(seeds))
     return Program(
         config=config,
         engine=engine,
@@ -101,6 +104,37 @@ def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None) 
     )
 
 
+def _check_memory(config: Config, the_plan: Plan, algorithm: Algorithm, spec: EnvSpec, runs: int) -> None:
+    """Raise ConfigError where a part of so many runs, of those whose size is known beforehand, is more than all memory.
+
+    What is computed in between is not known, so that what passes may still be too much.
+    """
+    train, evaluation, num_envs = config.train, config.evaluation, config.env.num_envs
+    sizes = buffer.column_sizes(algorithm.columns, transition_sizes(spec))
+    agent = jax.tree.leaves(jax.eval_shape(lambda: algorithm.init(jax.random.key(0))))
+    network = [f"{name} {n}" for name, n in dataclasses.asdict(config.network).items() if type(n) is int]
+    # Where each example of a collection's updates is, by time and environment, and the rows of one batch.
+    examples = train.batch_size * (8 * the_plan.updates_per_collection + 4 * sum(sizes.values()))
+    episodes = 4 * spec.episode_length * evaluation.num_envs * (spec.goal_size + 1)
+
+    def ranked(mode: str, count: int) -> int:
+        match = re.fullmatch(r"best_of_(\d+)", mode)
+        return 4 * int(match[1]) * count * spec.action_size if match else 0
+
+    for settings, need in (
+        (
+            f"train.replay_capacity = {train.replay_capacity} with env.num_envs = {num_envs}",
+            runs * buffer.nbytes(sizes, train.replay_capacity, num_envs),
+        ),
+        (f"network of {', '.join(network)}", runs * sum(leaf.size * leaf.dtype.itemsize for leaf in agent)),
+        (f"train.batch_size = {train.batch_size}", runs * examples),
+        (f"agent.explore = {config.agent.explore!r}", runs * ranked(config.agent.explore, num_envs)),
+        (f"evaluation.mode = {evaluation.mode!r}", ranked(evaluation.mode, evaluation.num_envs)),
+        (f"evaluation.num_envs = {evaluation.num_envs}", episodes),
+    ):
+        check_memory(settings, need, machine.memory())
+
+
 def reseed(program: Program, seed: int) -> Program:
     """The same compiled pieces for a single run with another seed."""
     assert len(program.seeds) == 1
@@ -114,9 +148,13 @@ def make_envs(config: Config, engine: str | None = None) -> tuple[Env, Env]:
         engine: what steps them; None: the configuration's.
     """
     name = config.evaluation.env or config.env.name
-    registry.lookup(name, "evaluation.env")
+    row = registry.lookup(name, "evaluation.env")
     options = {"engine": engine or config.env.engine, "episode_length": config.env.episode_length}
     env = registry.make_env(config.env.name, auto_reset=config.env.auto_reset, **options)
+    if options["engine"] not in ("auto", *row.engines):
+        raise ConfigError(
+            f"evaluation.env = {name!r} is not stepped by {options['engine']!r}, the engine of {config.env.name}"
+        )
     eval_env = registry.make_env(name, **options)
     if eval_env.spec != env.spec:
         raise ConfigError(f"evaluation.env = {name!r} differs from {config.env.name} in sizes or rules")
@@ -151,6 +189,12 @@ def init_replay(program: Program) -> buffer.Replay:
         program.config.train.replay_capacity,
         program.config.env.num_envs,
     )
+
+
+def check_unchanged(config: Config, info: Mapping[str, Any], run_dir: Path, collections: int) -> None:
+    """Raise ConfigError where a run folder's configuration is not the one that wrote this checkpoint, by its `info`."""
+    if info["config_id"] != config_id(config):
+        raise ConfigError(f"{run_dir / 'config.json'} has changed since checkpoint {collections} was written")
 
 
 def stack(runs: Sequence[Any]) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from deepcrl.analysis.statistics import Estimate, estimate, interquartile_mean, score
 from deepcrl.config import Config, ConfigError
 from deepcrl.logging import rows
+from deepcrl.plan import check_seed
 from deepcrl.program import Program, TrainState, build, init_state, reseed, stack
 from deepcrl.train import Result, create_run_dir, load_config, restore, run
 
@@ -34,8 +35,8 @@ def train_seeds(config: Config, seeds: Sequence[int], out: str | Path, *, togeth
             another, in less memory and to the very numbers of each seed alone. None: at once where it can be.
 
     Raises:
-        ConfigError: before anything is compiled, when a seed is given twice, the configuration cannot be run, or a
-            folder holds a run of another configuration.
+        ConfigError: before anything is compiled, when a seed is given twice or out of range, the configuration cannot
+            be run, `out` is the folder of a single run, or a seed's folder holds a run of another configuration.
     """
     out = Path(out)
     programs = check(config, seeds, out)
@@ -52,6 +53,10 @@ def check(config: Config, seeds: Sequence[int], out: Path) -> dict[Path, Program
     """A program for each seed's folder; all share what is compiled. Raises as `train_seeds` does."""
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds = {' '.join(map(str, seeds)) or 'none'} must be one or more different numbers")
+    for seed in seeds:
+        check_seed(seed, "seeds")
+    if (out / "config.json").exists():
+        raise ConfigError(f"out = {str(out)!r} is the folder of a single run; several seeds need another one")
     program = build(config)
     programs = {out / f"seed-{seed}": reseed(program, seed) for seed in seeds}
     for run_dir, own in programs.items():

@@ -36,6 +36,7 @@ from deepcrl.program import (
     add,
     build,
     check_start,
+    check_unchanged,
     init_state,
     run_key,
     run_keys,
@@ -98,8 +99,7 @@ def restore(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
         return init_state(program), 0, 0.0
     collections = checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
     state, info = checkpoint.restore(folder, collections, init_state(program))
-    if info["config_id"] != config_id(program.config):
-        raise ConfigError(f"{run_dir / 'config.json'} has changed since checkpoint {collections} was written")
+    check_unchanged(program.config, info, run_dir, collections)
     rows.cut(run_dir, program.plan.env_steps(collections))
     return state, collections, info["wall_s"]
 
@@ -107,9 +107,8 @@ def restore(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
 def create_run_dir(program: Program, run_dir: Path) -> None:
     """Make the folder and write config.json and machine.json. Raises ConfigError; overwrites nothing."""
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise ConfigError(
-            f"out = {str(run_dir)!r} already exists; choose another folder, or `deepcrl resume {run_dir}`"
-        )
+        begun = f", or `deepcrl resume {run_dir}`" if (run_dir / "config.json").is_file() else ""
+        raise ConfigError(f"out = {str(run_dir)!r} already exists; choose another folder{begun}")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "config.json").write_text(json.dumps(to_dict(program.config), indent=2) + "\n")

@@ -1,5 +1,6 @@
 """The command line as a user meets it: mistakes cost one line, nothing is lost, help names every field."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -23,6 +24,19 @@ MISTAKES = {
     "depth that blocks do not divide": (["--depth", "6"], ["network.depth = 6", "4 and 8"]),
     "actor depth": (["--actor-depth", "2"], ["network.actor_depth = 2", "nearest: 4"]),
     "batch of nothing": (["--batch-size", "0"], ["train.batch_size = 0", "at least 2"]),
+    "width beyond memory": (["--width", "1000000000"], ["width 1000000000", "needs at least 268,", "GiB here"]),
+    "depth beyond memory": (["--depth", "4000000000"], ["depth 4000000000", "GiB here"]),
+    "batch beyond memory": (
+        ["--batch-size", "1000000000"],
+        ["train.batch_size = 1000000000", "3,725,290,298.5 GiB of"],
+    ),
+    "replay beyond memory": (
+        ["--replay-capacity", "1000000000000"],
+        ["train.replay_capacity = 1000000000000", "GiB here"],
+    ),
+    "candidates beyond memory": (["--explore", f"best_of_{10**20}"], ["agent.explore = 'best_of_1000", "GiB here"]),
+    "the same in evaluations": (["--eval-mode", f"best_of_{10**20}"], ["evaluation.mode = 'best_of_1000", "GiB here"]),
+    "episodes beyond memory": (["--eval-envs", "1000000000000"], ["evaluation.num_envs = 1000000000000", "GiB here"]),
     "no environments": (["--num-envs", "0"], ["env.num_envs = 0", "at least 1"]),
     "impossible budget": (["--total-env-steps", "1000001"], ["1,000,001", "998,400 and 1,004,800"]),
     "impossible ratio": (["--updates-per-env-steps", "1:77"], ["1:77", "nearest"]),
@@ -31,6 +45,15 @@ MISTAKES = {
     "share of goals": (["--random-goals", "1.5"], ["agent.random_goals = 1.5", "between 0 and 1"]),
     "aversion": (["--end-aversion", "1"], ["agent.end_aversion = 1.0", "'absorbing'"]),
     "seed": (["--seed", "-1"], ["seed = -1"]),
+    "seed of several": (["--seeds", "0", "4294967296"], ["seeds = 4294967296 must be between 0 and 4294967295"]),
+    "no seeds": (["--seeds"], ["seeds = none must be one or more different numbers"]),
+    "empty learner": (["--learners", ""], ["learners = '': must be changes of agent and network fields"]),
+    "learner's depth": (["--learners", "network.depth=6"], ["learners = 'network.depth=6': network.depth = 6 is not"]),
+    "another algorithm's setting": (
+        ["--algorithm", "sac", "--energy", "dot"],
+        ["'sac' has no agent.energy", "crl, cmd1"],
+    ),
+    "of another, with =": (["--algorithm=gcbc", "--critic-learning-rate=1e-3"], ["'gcbc' has no agent.critic_learn"]),
     "not a number": (["--batch-size", "many"], ["--batch-size INT", "'many'"]),
     "not a choice": (["--goal-sampling", "windw"], ["'windw'", "'trajectory', 'window'"]),
     "no value": (["--batch-size"], ["--batch-size"]),
@@ -45,7 +68,7 @@ def nothing_compiles(monkeypatch: pytest.MonkeyPatch):
     def run(*args):
         raise AssertionError("the run was started")
 
-    monkeypatch.setattr(sys.modules["deepcrl.train"], "run", run)
+    monkeypatch.setattr(importlib.import_module("deepcrl.train"), "run", run)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -70,6 +93,12 @@ def test_an_existing_folder_is_refused_and_kept(tmp_path: Path, capsys: pytest.C
     assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert "resume" not in error
+    assert cli.main(["train", "--out", str(tmp_path / "notes.txt")]) == 2
+    assert capsys.readouterr().err == f"error: out = '{tmp_path}/notes.txt' already exists; choose another folder\n"
+    (tmp_path / "config.json").write_text("{}")
+    assert cli.main(["train", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith(f"choose another folder, or `deepcrl resume {tmp_path}`\n")
 
 
 def test_an_unwritable_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -96,9 +125,60 @@ def test_a_bad_value_of_another_command_costs_one_line(tmp_path: Path, capsys: p
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["list", "algorithms", "--markdown"], "--markdown prints the table of environments"),
+        (["render", "RUN", "--formats"], "formats must be one or more of html, mp4, gif"),
+        (["evaluate", "RUN", "--episodes", "0"], "episodes = 0 must be a whole number, at least 1"),
+        (["evaluate", "RUN", "--seed", "-1"], "seed = -1 must be between 0 and 4294967295"),
+        (["experiment", "run", "depth", "--slurm", "x=1"], "slurm = 'x=1' needs launcher = 'slurm'"),
+        (["experiment", "report", "depth"], "is no folder"),
+        (["experiment", "report"], "is no folder"),
+    ],
+)
+def test_options_without_a_say_are_refused(args, words, tmp_path: Path, capsys: pytest.CaptureFixture):
+    where = ["--out", str(tmp_path / "typo")] if args[0] == "experiment" else []
+    assert cli.main([str(tmp_path / "run") if arg == "RUN" else arg for arg in args] + where) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_unknown_command(capsys: pytest.CaptureFixture):
     assert cli.main(["trian"]) == 2
     assert "did you mean train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import deepcrl, deepcrl.cli",
+        "import deepcrl; deepcrl.override, deepcrl.ConfigError",
+        "from deepcrl import cli; cli.main(['--help'])",
+        "from deepcrl import cli; cli.main(['--version'])",
+    ],
+)
+def test_what_needs_no_jax_does_not_load_it(code: str):
+    check = f"import sys; {code}; sys.exit(bool({{'jax', 'orbax', 'numpy', 'mujoco'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
+
+
+def test_public_names_are_there_whatever_was_imported_before():
+    """`train`, `report` and `evaluate` are also the names of modules."""
+    code = (
+        "import deepcrl.train, deepcrl.evaluate, deepcrl.report, deepcrl, deepcrl.agent;"
+        "from deepcrl import evaluate, report, train;"
+        "assert train is deepcrl.train is sys.modules['deepcrl.train'].train;"
+        "assert report is deepcrl.report is sys.modules['deepcrl.report'].report;"
+        "assert evaluate is deepcrl.evaluate is deepcrl.agent.evaluate;"
+        "assert all(getattr(deepcrl, name).__name__ == name for name in deepcrl.__all__);"
+        "assert set(deepcrl.__all__) == set(deepcrl._HOME) <= set(dir(deepcrl));"
+        "assert deepcrl.checkpoint.restore and not hasattr(deepcrl, 'nothing')"
+    )
+    done = subprocess.run([sys.executable, "-c", f"import sys; {code}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_field_of_the_configuration_is_a_documented_flag(capsys: pytest.CaptureFixture):
@@ -121,6 +201,12 @@ def test_flags_reach_the_configuration(tmp_path: Path):
     changes = {"network.depth": 8, "network.width": 32, "network.actor_depth": 4, "network.critic_depth": 12}
     changes |= {"train.batch_size": 64, "env.num_envs": 32, "seed": 7, "evaluation.num_evals": 3}
     assert config == override(preset("ant"), {**changes, "train.total_env_steps": 400_000})
+
+
+def test_of_a_flag_given_twice_the_last_one_counts(tmp_path: Path):
+    """The defaults are then those of the same environment and algorithm."""
+    args = ["--env", "ant", "--algorithm=sac", "--env=point_u_maze", "--algorithm", "qrl", "--out", str(tmp_path)]
+    assert cli.parse_train(args)[0] == preset("point_u_maze", algorithm="qrl")
 
 
 def test_no_flags_are_the_quickstart_in_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,6 +7,7 @@ import pytest
 from deepcrl import ConfigError, load_agent, override, preset, train
 from deepcrl.algorithms import learners
 from deepcrl.evaluate import make_evaluate, summarise
+from deepcrl.nn.encoder import actor_depth, actor_width, critic_depth, critic_width
 from deepcrl.program import EVALUATE, build, init_state, make_envs, run_key
 from reference.settings import TINY
 
@@ -71,14 +72,52 @@ def test_a_run_with_learners_is_loaded_as_its_collector(runs):
     np.testing.assert_allclose(agent.value(state, np.ones(2), goal), alone.value(state, np.ones(2), goal), rtol=1e-3)
 
 
-@pytest.mark.parametrize("text", ["depth=4", "network.depth", "train.batch_size=3", "env.name=ant"])
+@pytest.mark.parametrize("text", ["", "depth=4", "network.depth", "train.batch_size=3", "env.name=ant"])
 def test_learners_that_cannot_be_are_refused(text):
-    with pytest.raises(ConfigError, match="learners = "):
+    with pytest.raises(ConfigError, match=rf"^learners = '{text}': must be changes of agent and network fields"):
         build(override(SMALL, {"learners": [text]}))
 
 
-def test_a_learners_own_mistakes_are_named():
-    with pytest.raises(ConfigError, match=r"network\.depth = 6"):
-        build(override(SMALL, {"learners": ["network.depth=6"]}))
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("network.depth=6", "network.depth = 6 is not a multiple"),
+        ("agent.discount=nan", "agent.discount = nan must be finite"),
+        ("agent.discount=much", "agent.discount = 'much' must be of type float"),
+        ("agent.algorithm=clr", "agent.algorithm = 'clr' is not a known algorithm"),
+        ("agent.explore=mean", "agent.explore is the collector's alone"),
+        ("agent.algorithm=gcbc network.critic_depth=4", "network.critic_depth = 4 must be None"),
+    ],
+)
+def test_a_learners_own_mistakes_are_named(text, message):
+    with pytest.raises(ConfigError, match=f"^learners = '{text}': {message}"):
+        build(override(SMALL, {"learners": [text]}))
+
+
+def test_only_the_collector_explores():
+    """GCBC has no critic that could rank actions."""
+    config = override(SMALL, {"agent.explore": "best_of_4", "learners": ["agent.algorithm=gcbc"]})
+    collector, learner = learners.configs(config)
+    assert (collector.agent.explore, learner.agent.explore) == ("best_of_4", "sample")
+    assert build(config)
+    with pytest.raises(ConfigError, match=r"^learners = .*: evaluation\.mode = 'best_of_4' needs a critic"):
+        build(override(config, {"evaluation.mode": "best_of_4"}))
+
+
+@pytest.mark.parametrize("size", ["depth", "width"])
+def test_a_learners_size_is_that_of_all_its_networks(size):
+    own = {f"network.actor_{size}": 8, f"network.critic_{size}": 12}
+    texts = [
+        f"network.{size}=16",
+        f"network.{size}=16 network.actor_{size}=4",
+        f"network.critic_{size}=4",
+        "agent.energy=dot",
+    ]
+    found = learners.configs(override(SMALL, {**own, "learners": texts}))
+    sizes = {"depth": (actor_depth, critic_depth), "width": (actor_width, critic_width)}[size]
+    assert [tuple(of(one.network) for of in sizes) for one in found] == [(8, 12), (16, 16), (4, 16), (8, 4), (8, 12)]
+
+
+def test_learners_are_a_list_of_strings():
     with pytest.raises(ConfigError, match="must be a list of strings"):
         override(SMALL, {"learners": "network.depth=4"})

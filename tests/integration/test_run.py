@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 import tempfile
 import typing
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 import deepcrl
+from deepcrl.analysis.coverage import coverage
 from deepcrl.config import Config, ConfigError, override
 from deepcrl.envs import ant
 from deepcrl.program import COLLECT, LEARN, RESET, build, init_state, make_learn, run_key
+from deepcrl.render import render
 from deepcrl.train import train
 
 TINY = {
@@ -152,6 +155,84 @@ def test_loaded_agent_agrees_with_the_run(finished: deepcrl.Result):
     assert by_cell
     assert by_cell <= {"success_any/3,1", "success_any/3,2", "success_any/3,3"}
     assert set(found) - by_cell == {"env_steps", "time_at_goal", "success_any", "final_distance", "episode_length"}
+
+
+@pytest.fixture(scope="module")
+def loaded(finished: deepcrl.Result) -> deepcrl.LoadedAgent:
+    return deepcrl.load_agent(finished.run_dir)
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "message"),
+    [
+        ("act", ([4.0, 4.0, 4.0], [4.0]), "state has 3 entries, point_u_maze_eval's has 2"),
+        ("act", ([4.0, 4.0], [4.0]), "goal has 1 entries, point_u_maze_eval's has 2"),
+        ("act", ([[4.0, 4.0], [4.0, np.nan]], [4.0, 4.0]), "state has an entry that is not finite"),
+        ("act", ([4.0, 4.0], [4.0, np.inf]), "goal has an entry that is not finite"),
+        ("act", ([4.0, 4.0], 4.0), r"goal has shape \(\); it must be \(2,\) or \(rows, 2\), not empty"),
+        ("act", ([[[4.0, 4.0]]], [4.0, 4.0]), r"state has shape \(1, 1, 2\); it must be"),
+        ("act", (np.zeros((0, 2)), [4.0, 4.0]), r"state has shape \(0, 2\); it must be"),
+        ("act", (np.zeros((3, 2)), np.zeros((2, 2))), "of 3 rows, goal 2 are given; all must have as many, or one"),
+        ("act", (["a", "b"], [4.0, 4.0]), r"state = \['a', 'b'\] must be numbers"),
+        ("value", ([4.0, 4.0], [0.5], [4.0, 4.0]), "action has 1 entries, point_u_maze_eval's has 2"),
+        ("embed_state_action", ([4.0, 4.0], [0.5] * 3), "action has 3 entries, point_u_maze_eval's has 2"),
+        ("embed_goal", ([[4.0]],), "goal has 1 entries, point_u_maze_eval's has 2"),
+    ],
+)
+def test_a_loaded_agent_refuses_inputs_of_other_sizes(loaded, function: str, inputs: tuple, message: str):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        getattr(loaded, function)(*inputs)
+
+
+def test_a_loaded_agent_refuses_seeds_and_numbers_of_episodes(loaded, finished: deepcrl.Result):
+    state = np.array([4.0, 4.0])
+    for seed in (-1, 2**32, 0.5):
+        message = rf"^seed = {seed} must be between 0 and 4294967295$"
+        for function in (
+            lambda seed: loaded.act(state, state, seed=seed),
+            lambda seed: loaded.episodes(1, seed=seed),
+            lambda seed: deepcrl.evaluate(finished.run_dir, seed=seed),
+            lambda seed: render(finished.run_dir, seed=seed),
+        ):
+            with pytest.raises(ConfigError, match=message):
+                function(seed)
+    assert loaded.act(state, state, mode="sample", seed=2**32 - 1).shape == (2,)
+    for count in (0, -1, 2.5):
+        message = rf"^episodes = {count} must be a whole number, at least 1$"
+        for function in (
+            loaded.episodes,
+            lambda count: deepcrl.evaluate(finished.run_dir, num_episodes=count),
+            lambda count: render(finished.run_dir, episodes=count),
+        ):
+            with pytest.raises(ConfigError, match=message):
+                function(count)
+
+
+def test_parts_of_a_run_are_sized_exactly(monkeypatch: pytest.MonkeyPatch):
+    """The largest part of each of these is refused from one byte less on than it has once it is made."""
+    for config in (tiny(train__replay_capacity=5000), tiny(network__width=128, env__num_envs=2, train__batch_size=2)):
+        state = init_state(build(config))
+        need = max(sum(leaf.nbytes for leaf in jax.tree.leaves(part)) for part in (state.agent, state.replay))
+        monkeypatch.setattr("deepcrl.machine.memory", lambda need=need: need)
+        build(config)
+        monkeypatch.setattr("deepcrl.machine.memory", lambda need=need: need - 1)
+        with pytest.raises(ConfigError, match=r"^(train\.replay_capacity = 5000|network of .*width 128).* GiB here$"):
+            build(config)
+        monkeypatch.undo()
+
+
+def test_a_configuration_that_has_changed_since_is_not_shown_for_the_agents(finished: deepcrl.Result, tmp_path: Path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished.run_dir, run_dir)
+    data = json.loads((run_dir / "config.json").read_text())
+    data["agent"]["discount"] = 0.5
+    (run_dir / "config.json").write_text(json.dumps(data))
+    for function in (deepcrl.load_agent, deepcrl.evaluate, deepcrl.resume, coverage):
+        with pytest.raises(ConfigError, match=r"run/config\.json has changed since checkpoint 10 was written$"):
+            function(run_dir)
+    page = deepcrl.report(run_dir).read_text()
+    assert "run/config.json has changed since checkpoint 10 was written" in page
+    assert "0.5" in page
 
 
 def test_overlap_acts_with_the_agent_of_one_collection_earlier(tmp_path: Path):

@@ -101,6 +101,14 @@ def test_only_what_is_missing_is_trained(folder, tmp_path):
 def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path):
     with pytest.raises(ConfigError, match="seeds = 1 1 must be one or more different numbers"):
         seeds.train_seeds(SMALL, (1, 1), tmp_path / "x")
+    with pytest.raises(ConfigError, match="seeds = none must be one or more different numbers"):
+        seeds.train_seeds(SMALL, (), tmp_path / "x")
+    for wrong in (-1, 2**32):
+        with pytest.raises(ConfigError, match=f"seeds = {wrong} must be between 0 and 4294967295"):
+            seeds.train_seeds(SMALL, (0, wrong), tmp_path / "x")
+    with pytest.raises(ConfigError, match="seed-1' is the folder of a single run; several"):
+        seeds.train_seeds(SMALL, (0, 1), folder / "seed-1")
+    assert not (folder / "seed-1" / "seed-0").exists()
     with pytest.raises(ConfigError, match="seed-1 holds a run of another configuration"):
         seeds.train_seeds(override(SMALL, {"agent.discount": 0.5}), (0, 1), folder)
     with pytest.raises(ConfigError, match=r"network\.depth = 5"):

@@ -63,11 +63,17 @@ def members(config: Config, spec: EnvSpec) -> list[Algorithm]:
 
 
 def _build_all(config: Config, spec: EnvSpec) -> list[Algorithm]:
-    built = []
-    for own in learners.configs(config):
-        agent_defaults(own.agent.algorithm)
-        built.append(ALGORITHMS[own.agent.algorithm].build(own, spec))
+    collector, *others = learners.configs(config)
+    built = [_build_one(collector, spec)]
+    for text, own in zip(config.learners, others, strict=True):
+        with learners.named(text):
+            built.append(_build_one(own, spec))
     return built
+
+
+def _build_one(config: Config, spec: EnvSpec) -> Algorithm:
+    agent_defaults(config.agent.algorithm)
+    return ALGORITHMS[config.agent.algorithm].build(config, spec)
 
 
 __all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "Algorithm", "Probes", "Row", "build", "members", "register"]

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from deepcrl import machine
 from deepcrl.algorithms import parts
 from deepcrl.algorithms.base import Algorithm, Probes, TrunkView
 from deepcrl.config import AgentConfig, Config, ConfigError
@@ -22,6 +23,7 @@ from deepcrl.envs.protocol import EnvSpec
 from deepcrl.nn import policy
 from deepcrl.nn.encoder import Encoder
 from deepcrl.nn.policy import Policy
+from deepcrl.plan import check_memory
 from deepcrl.replay import buffer, hindsight
 from deepcrl.types import Batch, Metrics
 
@@ -87,8 +89,9 @@ def check(config: Config) -> CRLConfig:
     assert isinstance(agent, CRLConfig)
     parts.check(config, ranks=True)
     parts.check_share(config, "random_goals")
-    if agent.end_aversion < 0.0:
-        raise ConfigError(f"agent.end_aversion = {agent.end_aversion} must be 0 or more")
+    for name in ("logsumexp_penalty", "end_aversion"):
+        if getattr(agent, name) < 0.0:
+            raise ConfigError(f"agent.{name} = {getattr(agent, name)} must be 0 or more")
     if agent.end_aversion > 0.0 and agent.goal_sampling != "absorbing":
         raise ConfigError(
             f"agent.end_aversion = {agent.end_aversion} needs agent.goal_sampling = 'absorbing', not "
@@ -102,6 +105,8 @@ def check(config: Config) -> CRLConfig:
         )
     if agent.window_length < 2:
         raise ConfigError(f"agent.window_length = {agent.window_length} must be at least 2")
+    batch = config.train.batch_size
+    check_memory(f"train.batch_size = {batch}", 4 * batch**2, machine.memory())
     if config.train.prefill_steps < 2:
         raise ConfigError(f"train.prefill_steps = {config.train.prefill_steps} must be at least 2: a goal lies ahead")
     return agent

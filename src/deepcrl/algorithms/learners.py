@@ -2,24 +2,49 @@
 
 The collector and the learners are joined to one `Algorithm` whose agent is the tuple of their agents. The collector's
 random numbers are those of a run without learners.
+
+A learner has the collector's settings, but for its own changes. Its `network.depth` is that of actor and critic, also
+where the collector's have their own, unless it changes these besides; so is its `network.width`. It never collects, so
+that `agent.explore` is not its to change.
 """
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 from jaxtyping import PRNGKeyArray
 
 from deepcrl.algorithms.base import Agent, Algorithm, Probes
-from deepcrl.config import Config, ConfigError, override
+from deepcrl.config import Config, ConfigError, agent_defaults, override
 from deepcrl.types import Metrics
 
 
 def configs(config: Config) -> list[Config]:
     """The collector's configuration and those of its learners. Raises ConfigError for changes no learner can have."""
     collector = override(config, {"learners": ()})
-    return [collector, *(override(collector, _changes(text)) for text in config.learners)]
+    return [collector, *(_learner(collector, text) for text in config.learners)]
+
+
+@contextmanager
+def named(text: str) -> Iterator[None]:
+    """A ConfigError of the block says that it is about this learner."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"learners = {text!r}: {error}") from None
+
+
+def _learner(collector: Config, text: str) -> Config:
+    with named(text):
+        changes = _changes(text)
+        # How the collector explores is nothing to a learner, which may have no critic to rank actions.
+        base = {"agent.explore": agent_defaults(collector.agent.algorithm).explore}
+        for size in ("depth", "width"):
+            if f"network.{size}" in changes:
+                base |= {f"network.{part}_{size}": None for part in ("actor", "critic")}
+        return override(override(collector, base), changes)
 
 
 def _changes(text: str) -> dict[str, Any]:
@@ -28,16 +53,24 @@ def _changes(text: str) -> dict[str, Any]:
     for word in text.split():
         path, equals, value = word.partition("=")
         if not equals or path.split(".")[0] not in ("agent", "network"):
-            raise ConfigError(
-                f"learners = {text!r} must be changes of agent and network fields, such as "
-                "'network.depth=4 agent.random_goals=0.5'"
-            )
+            changes = {}
+            break
+        if path == "agent.explore":
+            raise ConfigError("agent.explore is the collector's alone: a learner never collects")
+        changes[path] = _value(value)
+    if not changes:
+        raise ConfigError("must be changes of agent and network fields, such as 'network.depth=4 agent.energy=dot'")
+    return changes
+
+
+def _value(word: str) -> Any:
+    """A Python literal or number, nan and inf among them; else the word itself."""
+    for read in (ast.literal_eval, float):
         try:
-            changes[path] = ast.literal_eval(value)
+            return read(word)
         except (ValueError, SyntaxError):
-            changes[path] = value
-    # An algorithm first: it brings the other fields.
-    return dict(sorted(changes.items(), key=lambda change: change[0] != "agent.algorithm"))
+            pass
+    return word
 
 
 def join(algorithms: Sequence[Algorithm]) -> Algorithm:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from deepcrl import checkpoint
 from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import cells
-from deepcrl.program import build, init_replay, make_envs
+from deepcrl.program import build, check_unchanged, init_replay, make_envs
 from deepcrl.replay.buffer import Replay, valid_times
 from deepcrl.train import load_config
 
@@ -33,7 +33,8 @@ def coverage(run_dir: str | Path) -> Coverage:
     """From the replay in the run's newest checkpoint.
 
     Raises:
-        ConfigError: when the folder holds no run, or its environment is no maze.
+        ConfigError: when the folder holds no run, or another configuration than the checkpoint's, or its environment
+            is no maze.
         CheckpointError: when no checkpoint can be used.
     """
     run_dir = Path(run_dir)
@@ -44,7 +45,8 @@ def coverage(run_dir: str | Path) -> Coverage:
         raise ConfigError(f"{config.env.name} has no cells that could be counted")
     program, folder = build(config), run_dir / "checkpoints"
     newest = checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
-    replay, _ = checkpoint.restore(folder, newest, jax.eval_shape(lambda: init_replay(program)), part="replay")
+    replay, info = checkpoint.restore(folder, newest, jax.eval_shape(lambda: init_replay(program)), part="replay")
+    check_unchanged(config, info, run_dir, newest)
     states, first = stored_states(replay)
     return of_positions(states[..., list(spec.goal_indices[:2])], first, scene.layout, scene.cell_size)
 

@@ -48,7 +48,7 @@ def visits(
     options = None if goal is None else {"goal": goal}
     now, rows, first = env.reset(jax.random.key(seed), num_envs, options), [], np.ones(num_envs, bool)
     for index in range(steps):
-        action = agent.act(now.state, now.goal, mode=mode, seed=seed * 1_000_003 + index)
+        action = agent.act(now.state, now.goal, mode=mode, seed=(seed * 1_000_003 + index) % 2**32)
         state = np.array(now.state)  # a copy: engines on the host may write into theirs
         row = (state, action, now.goal, state[:, where], now.distance, now.success, first)
         rows.append(tuple(np.array(column) for column in row))

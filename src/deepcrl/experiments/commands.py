@@ -137,6 +137,9 @@ def _run(args: list[str]) -> int:
         return experiment, scale, out, chosen, _workers(jobs), launcher, slurm, pages or out
 
     experiment, scale, out, chosen, workers, launcher, slurm, pages = parse(options, "deepcrl experiment run", args)
+    submitit = _pairs(slurm)
+    if slurm and launcher != "slurm":
+        raise ConfigError(f"slurm = {' '.join(slurm)!r} needs launcher = 'slurm', not {launcher!r}")
     from deepcrl.experiments import archive, runner, runs, watch
 
     archive.unpack(pages, out)
@@ -145,10 +148,7 @@ def _run(args: list[str]) -> int:
     print(
         f"{experiment.name}, scale {scale}: {left} runs to do, in {len(work)} jobs; logs in {out / 'logs'}", flush=True
     )
-    if launcher == "slurm":
-        ended = runner.on_slurm(work, out, _pairs(slurm))
-    else:
-        ended = runner.in_processes(work, out, workers)
+    ended = runner.on_slurm(work, out, submitit) if launcher == "slurm" else runner.in_processes(work, out, workers)
     failed = []
     with watch.lines(work):
         for count, (job, problem) in enumerate(ended, 1):
@@ -206,10 +206,13 @@ def _report(args: list[str]) -> int:
     from deepcrl.experiments.results import results
 
     archive.unpack(pages, out)
-    for experiment in [lookup(name)] if name else EXPERIMENTS.values():
-        if name or any(result.scores for result in results(experiment, scale, out)):
-            print(f"{experiment.source}: {experiment.name}")
-            _write(experiment, scale, out, pages)
+    chosen = [lookup(name)] if name else list(EXPERIMENTS.values())
+    done = [one for one in chosen if any(result.scores for result in results(one, scale, out))]
+    if not done and not out.is_dir():
+        raise ConfigError(f"out = {str(out)!r} is no folder, and there are no runs in pages = {str(pages)!r} either")
+    for experiment in chosen if name else done:
+        print(f"{experiment.source}: {experiment.name}")
+        _write(experiment, scale, out, pages)
     _write_index(pages, out)
     return 0
 

@@ -62,12 +62,13 @@ class Progress:
             f"{self.env_steps:>13,} env steps  time at goal {time_at_goal:7.2f}  success {success_any:6.1%}  "
             f"left {self._left()}",
             highlight=False,
+            soft_wrap=True,
         )
         self._last_line = time.monotonic()
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def line(self) -> str:
         """The progress line as text."""

@@ -58,7 +58,7 @@ def record_agent(
 
     def act(state, goal, step):
         # A seed for every step; those of different recordings are apart.
-        return agent.act(state, goal, mode=mode, seed=seed * 1_000_003 + step)
+        return agent.act(state, goal, mode=mode, seed=(seed * 1_000_003 + step) % 2**32)
 
     return record(agent.env, act, step_seconds, episodes=episodes, seed=seed)
 

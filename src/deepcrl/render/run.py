@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from deepcrl.agent import LoadedAgent, Which, load_agent
+from deepcrl.agent import LoadedAgent, Which, check_episodes, load_agent
 from deepcrl.config import ConfigError
 from deepcrl.envs.registry import lookup, make_env
+from deepcrl.plan import check_seed
 from deepcrl.render.frames import Frame, picture, write_video
 from deepcrl.render.geometry import drawn_qpos
 from deepcrl.render.replay import replay_html, write_replay
@@ -41,14 +42,17 @@ def render(
         seed: decides starts, goals and sampled actions.
 
     Raises:
-        ConfigError: when the folder holds no run, the environment has no model to draw, or something that a format
-            needs is missing here; then also for what comes after it in `formats`.
+        ConfigError: for no formats or unknown ones, a bad number of episodes or seed; when the folder holds no run, the
+            environment has no model to draw, or something that a format needs is missing here; then also for what
+            comes after it in `formats`.
         CheckpointError: when no checkpoint can be used.
     """
+    if not formats:
+        raise ConfigError(f"formats must be one or more of {', '.join(FORMATS)}")
     if wrong := sorted(set(formats) - set(FORMATS)):
         raise ConfigError(f"format {wrong[0]!r} is none of {', '.join(FORMATS)}")
-    if episodes < 1:
-        raise ConfigError(f"episodes = {episodes} must be at least 1")
+    check_episodes(episodes)
+    check_seed(seed)
     agent = load_agent(run_dir, which, env)
     model, recording = watch(agent, episodes=episodes, mode=mode, seed=seed)
     written = []

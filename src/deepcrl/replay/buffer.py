@@ -40,6 +40,11 @@ def init(sizes: Mapping[str, int], capacity: int, num_envs: int) -> Replay:
     )
 
 
+def nbytes(sizes: Mapping[str, int], capacity: int, num_envs: int) -> int:
+    """Bytes of such a ring."""
+    return 4 * (capacity * num_envs * (sum(sizes.values()) + 2) + 1)
+
+
 def insert(replay: Replay, transitions: Transition) -> Replay:
     """Append T steps of all N environments, over the oldest ones when the ring is full. Jit with `replay` donated.
 
