@@ -20,6 +20,7 @@ LEVELS = {
     "machine": 0,
     "plan": 1,
     "flags": 1,
+    "lock": 1,
     "nn": 1,
     "contrastive": 1,
     "replay": 1,

@@ -264,3 +264,17 @@ def test_a_network_of_another_depth_is_refused(saved):
     deeper = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
     with pytest.raises(CheckpointError, match=r"network\.trunk\.stack\.units\.dense\.kernel is float32\[1, 4, 4, 4\]"):
         checkpoint.restore(saved, 20, state()._replace(network=deeper))
+
+
+def test_an_agent_that_was_not_evaluated_is_never_the_best(tmp_path):
+    for step, score in [(1, 0.1), (2, None)]:
+        save(tmp_path, step, score=score, keep=1)
+    assert checkpoint.steps(tmp_path) == [1, 2], "the newest, and the best of those that were evaluated"
+    assert (checkpoint.newest(tmp_path), checkpoint.best(tmp_path)) == (2, 1)
+    save(tmp_path, 3, score=0.0, keep=1)
+    assert checkpoint.steps(tmp_path) == [1, 3]
+    for step in (1, 2):
+        save(tmp_path / "none", step, score=None, keep=1)
+    assert checkpoint.steps(tmp_path / "none") == [2]
+    with pytest.raises(CheckpointError, match="no usable checkpoint"):
+        checkpoint.best(tmp_path / "none")

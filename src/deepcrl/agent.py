@@ -130,7 +130,7 @@ def evaluate(
 
 def _step(folder: Path, which: Which | int) -> int:
     if which == "latest":
-        return checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
+        return checkpoint.newest(folder)
     if which == "best":
         return checkpoint.best(folder)
     if which not in checkpoint.steps(folder):

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,13 @@ class CheckpointError(RuntimeError):
     """No usable checkpoint, or one that does not fit the run."""
 
 
-def save(folder: Path, step: int, state: Any, info: dict[str, Any], *, score: float, keep: int) -> Path:
+def save(folder: Path, step: int, state: Any, info: dict[str, Any], *, score: float | None, keep: int) -> Path:
     """Write `state` (a pytree of arrays) and `info` (JSON) as checkpoint `step`; prune the older ones.
 
     The newest `keep` checkpoints and the one with the highest score stay. A checkpoint of the same step is replaced.
+
+    Args:
+        score: of the state's agent; None when it was not evaluated.
     """
     folder.mkdir(parents=True, exist_ok=True)
     final, draft = folder / f"{step:010d}", folder / f"draft-{step:010d}"
@@ -59,7 +63,11 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
 
 
-def newest(folder: Path, warn: Callable[[str], None]) -> int:
+def warn_aloud(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def newest(folder: Path, warn: Callable[[str], None] = warn_aloud) -> int:
     """The newest whole checkpoint's step; damaged newer ones are reported to `warn`.
 
     Raises:
@@ -74,11 +82,17 @@ def newest(folder: Path, warn: Callable[[str], None]) -> int:
 
 
 def best(folder: Path) -> int:
-    """The step of the whole checkpoint with the highest score; the newest of equals. Raises CheckpointError."""
+    """The step of the whole checkpoint with the highest score; the newest of equals.
+
+    Raises:
+        CheckpointError: when no whole checkpoint is of an agent that was evaluated.
+    """
     scores = {}
     for step in steps(folder):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            scores[step] = _manifest(folder, step)["score"]
+            score = _manifest(folder, step)["score"]
+            if score is not None:
+                scores[step] = score
     # Highest first, so that as a rule the files of only one are read through.
     for step in sorted(scores, key=lambda step: (scores[step], step), reverse=True):
         if damage(folder, step) is None:
@@ -171,7 +185,9 @@ def _sync(folder: Path) -> None:
 def _prune(folder: Path, keep: int) -> None:
     for leftover in folder.glob("draft-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    wanted = {*steps(folder)[-keep:], best(folder)} if steps(folder) else set()
+    wanted = set(steps(folder)[-keep:])
+    with contextlib.suppress(CheckpointError):  # none was evaluated
+        wanted.add(best(folder))
     for step in steps(folder):
         if step not in wanted:
             shutil.rmtree(folder / f"{step:010d}")

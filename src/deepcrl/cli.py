@@ -135,7 +135,8 @@ def _resume(args: list[str]) -> int:
 
     from deepcrl.train import resume
 
-    return _finish(resume(parse(options, "deepcrl resume", args)))
+    result = resume(parse(options, "deepcrl resume", args))
+    return 0 if result.already else _finish(result)
 
 
 def _evaluate(args: list[str]) -> int:

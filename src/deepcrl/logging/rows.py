@@ -41,6 +41,15 @@ def cut(run_dir: Path, env_steps: int) -> list[dict[str, Any]]:
     return [row for _, row in kept]
 
 
+def broken(row: dict[str, Any]) -> list[str]:
+    """Training metrics of a row, written or not, that are not finite: with them training has diverged."""
+    return [name for name, value in row.items() if name.startswith("train/") and not _finite(value)]
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
     """Every row with its line."""
     if not path.exists():
