@@ -17,6 +17,7 @@ PACKAGE = "deepcrl"
 LEVELS = {
     "config": 0,
     "types": 0,
+    "files": 0,
     "machine": 0,
     "plan": 1,
     "flags": 1,

@@ -278,3 +278,20 @@ def test_an_agent_that_was_not_evaluated_is_never_the_best(tmp_path):
     assert checkpoint.steps(tmp_path / "none") == [2]
     with pytest.raises(CheckpointError, match="no usable checkpoint"):
         checkpoint.best(tmp_path / "none")
+
+
+def test_a_disk_that_is_full_is_one_line_and_the_others_stay(two, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise ValueError("RESOURCE_EXHAUSTED: write failed: No space left on device\nat line 3\nat line 4")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.ocp.PyTreeCheckpointer, "save", full)
+        with pytest.raises(CheckpointError, match=r"^checkpoint 30 cannot be written to .*: RESOURCE_.* on device$"):
+            save(two, 30)
+    assert kept(two) == ["0000000010", "0000000020"]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(CheckpointError, match=r"checkpoint 30 cannot be written to .*No space left"):
+            save(two, 30)
+    assert kept(two) == ["0000000010", "0000000020"]
+    assert [checkpoint.damage(two, step) for step in (10, 20)] == [None, None]

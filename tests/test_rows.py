@@ -110,3 +110,13 @@ def test_a_cut_that_removes_nothing_leaves_the_file_alone(run_dir):
     assert (path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) == before
     rows.cut(run_dir, 80)
     assert path.read_bytes() == b"".join(before[0].splitlines(keepends=True)[:2])
+
+
+def test_a_full_disk_names_the_file(run_dir, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rows.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        rows.append(run_dir, {"env_steps": 240})
+    assert caught.value.filename == str(run_dir / rows.FILE)

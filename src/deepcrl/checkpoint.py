@@ -34,7 +34,19 @@ def save(folder: Path, step: int, state: Any, info: dict[str, Any], *, score: fl
 
     Args:
         score: of the state's agent; None when it was not evaluated.
+
+    Raises:
+        CheckpointError: when it cannot be written, as on a full disk; the others stay as they are.
     """
+    try:
+        return _write(folder, step, state, info, score, keep)
+    except (OSError, ValueError, RuntimeError) as error:  # Orbax has its own words for a full disk
+        shutil.rmtree(folder / f"draft-{step:010d}", ignore_errors=True)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"checkpoint {step} cannot be written to {folder}: {reason}") from error
+
+
+def _write(folder: Path, step: int, state: Any, info: dict[str, Any], score: float | None, keep: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     final, draft = folder / f"{step:010d}", folder / f"draft-{step:010d}"
     shutil.rmtree(draft, ignore_errors=True)

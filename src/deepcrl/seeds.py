@@ -18,6 +18,7 @@ import numpy as np
 
 from deepcrl.analysis.statistics import Estimate, estimate, interquartile_mean, score
 from deepcrl.config import Config, ConfigError
+from deepcrl.files import replace_file
 from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.program import Program, build, init_state, reseed, stack
@@ -145,7 +146,7 @@ def summarise(out: Path) -> dict[str, Any]:
             "mean": estimate(scores, np.mean)._asdict(),
             "interquartile_mean": estimate(scores, interquartile_mean)._asdict(),
         }
-    (out / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    replace_file(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return summary
 
 

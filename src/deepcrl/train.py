@@ -22,6 +22,7 @@ from deepcrl.algorithms.base import Agent
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.envs.protocol import EnvState
 from deepcrl.evaluate import summarise
+from deepcrl.files import replace_file
 from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.logging.clock import Clock
@@ -165,14 +166,24 @@ def _check_new(run_dir: Path) -> None:
 
 
 def create_run_dir(program: Program, run_dir: Path) -> None:
-    """Make the folder and write config.json and machine.json. Raises ConfigError; overwrites nothing."""
+    """Make the folder and write machine.json and, when all else is there, config.json, which makes it a run.
+
+    Raises:
+        ConfigError: when it cannot be written, and what was is gone again; nothing is overwritten.
+    """
     _check_new(run_dir)
+    there = run_dir.exists()
+    about = {"machine.json": machine.describe() | {"engine": program.engine}, "config.json": to_dict(program.config)}
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.json").write_text(json.dumps(to_dict(program.config), indent=2) + "\n")
-        about = machine.describe() | {"engine": program.engine}
-        (run_dir / "machine.json").write_text(json.dumps(about, indent=2) + "\n")
+        for name, content in about.items():
+            replace_file(run_dir / name, json.dumps(content, indent=2) + "\n")
     except OSError as error:
+        with suppress(OSError):
+            for name in about:
+                (run_dir / name).unlink(missing_ok=True)
+            if not there:
+                run_dir.rmdir()
         raise ConfigError(f"out = {str(run_dir)!r} cannot be written: {error.strerror}") from error
 
 

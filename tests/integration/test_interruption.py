@@ -189,7 +189,7 @@ def test_a_diverged_run_is_not_resumed(tmp_path: Path, monkeypatch: pytest.Monke
         train(config_of("point"), run_dir)
     monkeypatch.undo()
     assert [row["env_steps"] for row in numbers(run_dir)] == [0, 800]
-    assert numbers(run_dir)[1]["train/critic_loss"] is None
+    assert numbers(run_dir)[1]["train/actor_loss"] is None
     assert checkpoint.steps(run_dir / "checkpoints") == [0], "nothing broken is saved"
     before = files(run_dir)
     with pytest.raises(FloatingPointError, match="diverged at 800 env steps"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepcrl.config import ConfigError
+from deepcrl.files import names
 
 FILE = "metrics.jsonl"
 
@@ -14,7 +15,7 @@ FILE = "metrics.jsonl"
 def append(run_dir: Path, row: dict[str, Any]) -> None:
     """Add a row and force it to disk. Numbers that JSON lacks (NaN, infinities) are written as null."""
     clean = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
-    with open(run_dir / FILE, "a") as file:
+    with names(run_dir / FILE), open(run_dir / FILE, "a") as file:
         file.write(json.dumps(clean) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -36,7 +37,8 @@ def cut(run_dir: Path, env_steps: int) -> list[dict[str, Any]]:
     content = b"".join(line + b"\n" for line, _ in kept)
     if path.exists() and path.read_bytes() != content:
         draft = run_dir / f"{FILE}.draft"
-        draft.write_bytes(content)
+        with names(draft):
+            draft.write_bytes(content)
         draft.replace(path)
     return [row for _, row in kept]
 
