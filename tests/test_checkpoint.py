@@ -282,11 +282,13 @@ def test_an_agent_that_was_not_evaluated_is_never_the_best(tmp_path):
 
 def test_a_disk_that_is_full_is_one_line_and_the_others_stay(two, monkeypatch):
     def full(self, *args, **kwargs):
-        raise ValueError("RESOURCE_EXHAUSTED: write failed: No space left on device\nat line 3\nat line 4")
+        raise ValueError("RESOURCE_EXHAUSTED: x: No space left on device [os_error_code='28']\nat line 3\nat line 4")
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.ocp.PyTreeCheckpointer, "save", full)
-        with pytest.raises(CheckpointError, match=r"^checkpoint 30 cannot be written to .*: RESOURCE_.* on device$"):
+        with pytest.raises(
+            CheckpointError, match=r"^checkpoint 30 cannot be written to .*checkpoints: No space left on device$"
+        ):
             save(two, 30)
     assert kept(two) == ["0000000010", "0000000020"]
     with monkeypatch.context() as patch:

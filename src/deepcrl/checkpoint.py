@@ -9,10 +9,12 @@ A folder with a manifest whose digests agree is whole; anything else is damaged 
 import contextlib
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,30 @@ def save(folder: Path, step: int, state: Any, info: dict[str, Any], *, score: fl
         return _write(folder, step, state, info, score, keep)
     except (OSError, ValueError, RuntimeError) as error:  # Orbax has its own words for a full disk
         shutil.rmtree(folder / f"draft-{step:010d}", ignore_errors=True)
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"checkpoint {step} cannot be written to {folder}: {reason}") from error
+        raise CheckpointError(f"checkpoint {step} cannot be written to {folder}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """In few words: of what Orbax reports, the system's own."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(code[1]))
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Orbax's threads print, hundreds of lines on a full disk, beside the error that it raises."""
+    log, hook = logging.getLogger("absl"), sys.excepthook
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    sys.excepthook = lambda *_: None
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        sys.excepthook = hook
 
 
 def _write(folder: Path, step: int, state: Any, info: dict[str, Any], score: float | None, keep: int) -> Path:
@@ -51,7 +75,7 @@ def _write(folder: Path, step: int, state: Any, info: dict[str, Any], score: flo
     final, draft = folder / f"{step:010d}", folder / f"draft-{step:010d}"
     shutil.rmtree(draft, ignore_errors=True)
     names, leaves = _flatten(state)
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(
             (draft / "arrays").absolute(),  # Orbax refuses relative paths
             dict(zip(names, leaves, strict=True)),
