@@ -44,7 +44,7 @@ def coverage(run_dir: str | Path) -> Coverage:
     if scene.layout is None:
         raise ConfigError(f"{config.env.name} has no cells that could be counted")
     program, folder = build(config), run_dir / "checkpoints"
-    newest = checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
+    newest = checkpoint.newest(folder)
     replay, info = checkpoint.restore(folder, newest, jax.eval_shape(lambda: init_replay(program)), part="replay")
     check_unchanged(config, info, run_dir, newest)
     states, first = stored_states(replay)
