@@ -157,6 +157,8 @@ def _step(folder: Path, which: Which | int) -> int:
         return checkpoint.best(folder)
     if which not in checkpoint.steps(folder):
         raise checkpoint.CheckpointError(f"no checkpoint {which} in {folder}; there are {checkpoint.steps(folder)}")
+    if problem := checkpoint.damage(folder, int(which)):
+        raise checkpoint.CheckpointError(f"checkpoint {which} in {folder} is damaged ({problem})")
     return int(which)
 
 

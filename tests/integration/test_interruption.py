@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from deepcrl import checkpoint, cli
+from deepcrl import checkpoint, cli, load_agent
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.cli import INTERRUPTED, parse_train
 from deepcrl.config import Config, ConfigError
@@ -103,6 +103,8 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_it_used(
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"checkpoint {int(newest.name)} in .* is damaged"):
+        load_agent(run_dir, int(newest.name))
     resume(run_dir)
     assert f"checkpoint {int(newest.name)} is damaged" in capsys.readouterr().err
     assert numbers(run_dir) == numbers(whole["point"])
