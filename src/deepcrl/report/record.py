@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepcrl import config as config_lib
+from deepcrl.analysis.statistics import LAST
 from deepcrl.config import Config, ConfigError
 from deepcrl.logging import rows as rows_lib
 from deepcrl.presets import preset
 from deepcrl.report.text import finite
 from deepcrl.train import load_config, load_machine
-
-LAST = 5
-"""Evaluations that the paper averages for a score."""
 
 Row = dict[str, Any]
 
