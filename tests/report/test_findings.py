@@ -86,6 +86,6 @@ def test_mistakes_are_one_line(run_dir, tmp_path, capsys):
         (["embeddings", str(run_dir)], "none of 64 episodes"),
     ):
         assert main(["analyse", *args]) == 2
-        said = capsys.readouterr().err
+        said = capsys.readouterr().err.removeprefix(f"looking into {run_dir}\n")
         assert words in said
         assert len(said.splitlines()) == 1
