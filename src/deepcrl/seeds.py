@@ -22,16 +22,16 @@ from deepcrl.files import replace_file
 from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.plan import check_seed
-from deepcrl.program import Program, build, init_state, reseed, stack
+from deepcrl.program import Program, build, reseed, stack
 from deepcrl.train import (
     Result,
     Standing,
     Stop,
-    create_run_dir,
+    begun,
     diverged,
     load_config,
-    restore,
     run,
+    stand,
     stop_on_signal,
 )
 
@@ -84,7 +84,7 @@ def check(config: Config, seeds: Sequence[int], out: Path) -> dict[Path, Program
     program = build(config)
     programs = {out / f"seed-{seed}": reseed(program, seed) for seed in seeds}
     for run_dir, own in programs.items():
-        if run_dir.exists() and load_config(run_dir) != own.config:
+        if begun(run_dir) and load_config(run_dir) != own.config:
             raise ConfigError(f"out = {str(out)!r}: {run_dir.name} holds a run of another configuration")
     return programs
 
@@ -92,7 +92,7 @@ def check(config: Config, seeds: Sequence[int], out: Path) -> dict[Path, Program
 def _one_by_one(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Result]:
     results = {}
     for run_dir, program in programs.items():
-        results[run_dir] = run(program, [run_dir], partial(_stand, program, run_dir), stop)[0]
+        results[run_dir] = run(program, [run_dir], partial(stand, program, run_dir), stop)[0]
         if stop.requested and not results[run_dir].finished:
             break
     return results
@@ -101,7 +101,7 @@ def _one_by_one(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Resu
 def _at_once(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Result]:
     """Runs that stand at the same collection, as they all do unless one was stopped alone, are trained at once."""
     print(f"preparing {len(programs)} runs", flush=True)
-    points = {run_dir: _stand(program, run_dir) for run_dir, program in programs.items()}
+    points = {run_dir: stand(program, run_dir) for run_dir, program in programs.items()}
     groups = defaultdict(list)
     for run_dir, standing in points.items():
         groups[standing.collections].append(run_dir)
@@ -117,14 +117,6 @@ def _at_once(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Result]
         if stop.requested and not all(results[run_dir].finished for run_dir in run_dirs):
             break
     return results
-
-
-def _stand(program: Program, run_dir: Path) -> Standing:
-    """Where a run stands: at its beginning, unless its folder says otherwise."""
-    if run_dir.exists():
-        return restore(program, run_dir)
-    create_run_dir(program, run_dir)
-    return Standing(init_state(program))
 
 
 def run_dirs(out: Path) -> list[Path]:

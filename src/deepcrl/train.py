@@ -1,6 +1,7 @@
 """The training loop: collect, insert, update, evaluate, log, checkpoint. No algorithm or environment by name."""
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -121,6 +122,40 @@ def diverged(run_dir: Path) -> str:
         if names := rows.broken(row):
             return f"{str(run_dir)!r} diverged at {row['env_steps']:,} env steps: {', '.join(names[:4])} not finite"
     return ""
+
+
+def begun(run_dir: Path) -> bool:
+    """Whether there is a run. Without a configuration that can be read it has rows or checkpoints: a process that died
+    at its very beginning leaves neither."""
+    metrics = run_dir / rows.FILE
+    if (metrics.exists() and metrics.stat().st_size) or checkpoint.steps(run_dir / "checkpoints"):
+        return True
+    try:
+        load_config(run_dir)
+    except ConfigError:
+        return False
+    return True
+
+
+def stand(program: Program, run_dir: Path) -> Standing:
+    """Where a run stands: as `restore` finds it, or at its beginning, for which its folder is made.
+
+    Raises as `restore` does, and ConfigError when the configuration of a run that has begun cannot be read.
+    """
+    if begun(run_dir):
+        load_config(run_dir)
+        return restore(program, run_dir)
+    set_aside(run_dir)
+    create_run_dir(program, run_dir)
+    return Standing(init_state(program))
+
+
+def set_aside(run_dir: Path) -> None:
+    """Make way for a run that is not begun: what its folder holds all the same is kept under another name."""
+    if (run_dir.is_dir() and not any(run_dir.iterdir())) or not run_dir.exists():
+        return
+    names = (run_dir.with_name(f"{run_dir.name}.unreadable-{count}") for count in itertools.count(1))
+    run_dir.rename(next(path for path in names if not path.exists()))
 
 
 def restore(program: Program, run_dir: Path) -> Standing:

@@ -28,6 +28,7 @@ from deepcrl.logging import rows
 from deepcrl.report import findings
 from deepcrl.report.html import Markup
 from deepcrl.report.text import MISSING
+from deepcrl.train import set_aside
 
 DEPTH = lookup("depth")
 # Task and depth to the seeds' scores.
@@ -196,12 +197,12 @@ def test_what_is_left_of_a_run_that_never_began_is_set_aside(out):
     for count in (1, 2):
         folder.mkdir()
         (folder / "config.json").write_text(f"torn {count}")
-        runs._set_aside(folder)
+        set_aside(folder)
         assert not folder.exists()
     kept = [folder.with_name(f"{folder.name}.unreadable-{count}") / "config.json" for count in (1, 2)]
     assert [path.read_text() for path in kept] == ["torn 1", "torn 2"]
     folder.mkdir()
-    runs._set_aside(folder)
+    set_aside(folder)
     assert folder.exists(), "an empty folder is in nobody's way"
 
 

@@ -1,6 +1,5 @@
 """Where the runs of experiments lie, how far each is, and training one cell's runs to their end."""
 
-import itertools
 import json
 import os
 import signal
@@ -12,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from deepcrl import checkpoint
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.experiments.record import Cell
@@ -20,14 +18,11 @@ from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.nn.encoder import actor_depth, critic_depth
 from deepcrl.plan import plan
-from deepcrl.program import Program, build, init_state, reseed
+from deepcrl.program import Program, build, reseed
 from deepcrl.train import (
-    Standing,
     Stop,
-    create_run_dir,
     diverged,
     load_config,
-    restore,
     run,
     sound,
     stop_on_signal,
@@ -52,7 +47,7 @@ def state_of(run_dir: Path, config: Config) -> State:
     Raises:
         ConfigError: when its folder holds another configuration's.
     """
-    if not _begun(run_dir):
+    if not begun(run_dir):
         return "not run"
     if problem(run_dir):
         return "failed"
@@ -66,34 +61,13 @@ def state_of(run_dir: Path, config: Config) -> State:
 
 def problem(run_dir: Path) -> str:
     """Why a run that was begun cannot go on: its files cannot be read, or training has diverged. Empty: it can."""
-    if not _begun(run_dir):
+    if not begun(run_dir):
         return ""
     try:
         load_config(run_dir)
         return diverged(run_dir)
     except ConfigError as error:
         return str(error)
-
-
-def _begun(run_dir: Path) -> bool:
-    """Whether there is a run. Without a configuration that can be read it has rows or checkpoints: a process that died
-    at its very beginning leaves neither."""
-    metrics = run_dir / rows.FILE
-    if (metrics.exists() and metrics.stat().st_size) or checkpoint.steps(run_dir / "checkpoints"):
-        return True
-    try:
-        load_config(run_dir)
-    except ConfigError:
-        return False
-    return True
-
-
-def _set_aside(run_dir: Path) -> None:
-    """Make way for a run that is not begun: what its folder holds all the same is kept under another name."""
-    if (run_dir.is_dir() and not any(run_dir.iterdir())) or not run_dir.exists():
-        return
-    names = (run_dir.with_name(f"{run_dir.name}.unreadable-{count}") for count in itertools.count(1))
-    run_dir.rename(next(path for path in names if not path.exists()))
 
 
 def folders(cell: Cell, out: Path) -> dict[int, Path]:
@@ -155,17 +129,7 @@ def _train(program: Program, folder: Path, stop: Stop) -> bool:
     """Train one run to its end. False when a signal has ended it early."""
     if state_of(folder, program.config) == "done":
         return True
-    if _begun(folder):
-        load_config(folder)  # which raises when it cannot be read
-        start = partial(restore, program, folder)
-    else:
-        _set_aside(folder)
-        create_run_dir(program, folder)
-
-        def start() -> Standing:
-            return Standing(init_state(program))
-
-    return sound(run(program, [folder], start, stop)[0]).finished
+    return sound(run(program, [folder], partial(stand, program, folder), stop)[0]).finished
 
 
 def pin(core: int, share: int) -> None:
