@@ -101,6 +101,16 @@ def test_an_existing_folder_is_refused_and_kept(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().err.endswith(f"choose another folder, or `deepcrl resume {tmp_path}`\n")
 
 
+def test_an_empty_folder_name_is_not_the_present_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(tmp_path)
+    for args in (["--out", ""], ["--out="]):
+        assert cli.main(["train", *args]) == 2
+        assert capsys.readouterr().err == "error: out = '' must name a folder\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unwritable_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture):
     """A file where a parent folder should be: not even root can write below it."""
     (tmp_path / "file").write_text("")
