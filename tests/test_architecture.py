@@ -17,9 +17,11 @@ PACKAGE = "deepcrl"
 LEVELS = {
     "config": 0,
     "types": 0,
+    "files": 0,
     "machine": 0,
     "plan": 1,
     "flags": 1,
+    "lock": 1,
     "nn": 1,
     "contrastive": 1,
     "replay": 1,

@@ -264,3 +264,36 @@ def test_a_network_of_another_depth_is_refused(saved):
     deeper = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
     with pytest.raises(CheckpointError, match=r"network\.trunk\.stack\.units\.dense\.kernel is float32\[1, 4, 4, 4\]"):
         checkpoint.restore(saved, 20, state()._replace(network=deeper))
+
+
+def test_an_agent_that_was_not_evaluated_is_never_the_best(tmp_path):
+    for step, score in [(1, 0.1), (2, None)]:
+        save(tmp_path, step, score=score, keep=1)
+    assert checkpoint.steps(tmp_path) == [1, 2], "the newest, and the best of those that were evaluated"
+    assert (checkpoint.newest(tmp_path), checkpoint.best(tmp_path)) == (2, 1)
+    save(tmp_path, 3, score=0.0, keep=1)
+    assert checkpoint.steps(tmp_path) == [1, 3]
+    for step in (1, 2):
+        save(tmp_path / "none", step, score=None, keep=1)
+    assert checkpoint.steps(tmp_path / "none") == [2]
+    with pytest.raises(CheckpointError, match="no usable checkpoint"):
+        checkpoint.best(tmp_path / "none")
+
+
+def test_a_disk_that_is_full_is_one_line_and_the_others_stay(two, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise ValueError("RESOURCE_EXHAUSTED: x: No space left on device [os_error_code='28']\nat line 3\nat line 4")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.ocp.PyTreeCheckpointer, "save", full)
+        with pytest.raises(
+            CheckpointError, match=r"^checkpoint 30 cannot be written to .*checkpoints: No space left on device$"
+        ):
+            save(two, 30)
+    assert kept(two) == ["0000000010", "0000000020"]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(CheckpointError, match=r"checkpoint 30 cannot be written to .*No space left"):
+            save(two, 30)
+    assert kept(two) == ["0000000010", "0000000020"]
+    assert [checkpoint.damage(two, step) for step in (10, 20)] == [None, None]

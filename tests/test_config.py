@@ -69,7 +69,7 @@ def get(config: Config, path: str) -> Any:
 
 
 def test_defaults_are_the_papers():
-    """Table 7 and section 4 of the fact sheet."""
+    """Table 7 of the paper."""
     assert {path: value for path, _, value in LEAVES if path in PAPER} == PAPER
 
 

@@ -39,7 +39,7 @@ def named(message: str) -> list[int]:
 
 
 def test_the_papers_numbers():
-    """512 environments x 62 steps, 800 updates each time, 17 collections of prefill (fact sheet 1.7)."""
+    """512 environments x 62 steps, 800 updates each time, 17 collections of prefill (the release's)."""
     found = plan(PAPER)
     assert found.collection_env_steps == 31_744
     assert found.updates_per_collection == 800

@@ -12,7 +12,7 @@ from deepcrl.algorithms.base import Algorithm, Probes
 from deepcrl.config import override
 from deepcrl.program import COLLECT, EVALUATE, LEARN, build, init_state, make_learn, run_key, transition_sizes
 from deepcrl.replay import buffer
-from deepcrl.train import run
+from deepcrl.train import Standing, Stop, run
 
 SMALL = {
     "env.num_envs": 8,
@@ -53,7 +53,7 @@ def test_a_row_has_the_mean_since_the_last_evaluation_without_the_prefill(tmp_pa
         return program.evaluate[0](agent, key)
 
     watched = program._replace(evaluate=(evaluate,))
-    (found,) = run(watched, [tmp_path], init_state(watched))
+    (found,) = run(watched, [tmp_path], lambda: Standing(init_state(watched)), Stop())
     state = init_state(program)
     agent, env, replay, losses = state.agent, state.env, state.replay, []
     for index in range(program.plan.num_collections):

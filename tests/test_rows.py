@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from deepcrl.config import ConfigError
 from deepcrl.logging import rows
 
 FIRST = {"env_steps": 0, "eval/time_at_goal": 0.25}
@@ -64,3 +65,58 @@ def test_after_a_cut_rows_can_be_appended_behind_what_was_a_torn_line(run_dir, t
     rows.append(run_dir, {"env_steps": 240})
     kept = [FIRST, SECOND] if torn > 1 else [FIRST, SECOND, THIRD]
     assert rows.read(run_dir) == [*kept, {"env_steps": 240}]
+
+
+BAD = {
+    "cut off": b'{"env_steps": 80, "eval/ti',
+    "empty": b"",
+    "zeros": b"\0" * 8,
+    "undecodable": b'{"env_steps": 80, "a": "\xff\xfe"}',
+    "a list": b"[80]",
+    "a number": b"80",
+    "without env steps": b'{"eval/time_at_goal": 1.5}',
+    "env steps that are no count": b'{"env_steps": "80"}',
+    "env steps that are true": b'{"env_steps": true}',
+}
+
+
+@pytest.mark.parametrize("end", [b"\n" + json.dumps(THIRD).encode() + b"\n", b"\n"], ids=["in the middle", "last"])
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_a_damaged_line_is_named_and_nothing_is_deleted(tmp_path, bad, end):
+    path = tmp_path / rows.FILE
+    content = json.dumps(FIRST).encode() + b"\n" + bad + end
+    path.write_bytes(content)
+    for use in (lambda: rows.read(tmp_path), lambda: rows.cut(tmp_path, 0), lambda: rows.cut(tmp_path, 1000)):
+        with pytest.raises(ConfigError, match=rf"{rows.FILE}: line 2 is ") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == [rows.FILE]
+
+
+@pytest.mark.parametrize("last", [b"80", b'{"env_steps": 80, "\xff', b'{"a": 1}', b"\0\0"])
+def test_a_last_line_that_no_row_begins_with_is_not_passed_over(tmp_path, last):
+    path = tmp_path / rows.FILE
+    path.write_bytes(json.dumps(FIRST).encode() + b"\n" + last)
+    with pytest.raises(ConfigError, match="line 2 is "):
+        rows.read(tmp_path)
+
+
+def test_a_cut_that_removes_nothing_leaves_the_file_alone(run_dir):
+    path = run_dir / rows.FILE
+    path.write_bytes(path.read_bytes().replace(b": ", b":"))  # as another program may have written it
+    before = path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns
+    assert rows.cut(run_dir, 160) == [FIRST, SECOND, THIRD]
+    assert (path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) == before
+    rows.cut(run_dir, 80)
+    assert path.read_bytes() == b"".join(before[0].splitlines(keepends=True)[:2])
+
+
+def test_a_full_disk_names_the_file(run_dir, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rows.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        rows.append(run_dir, {"env_steps": 240})
+    assert caught.value.filename == str(run_dir / rows.FILE)

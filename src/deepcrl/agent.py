@@ -152,7 +152,7 @@ def check_episodes(count: int) -> None:
 
 def _step(folder: Path, which: Which | int) -> int:
     if which == "latest":
-        return checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
+        return checkpoint.newest(folder)
     if which == "best":
         return checkpoint.best(folder)
     if which not in checkpoint.steps(folder):

@@ -9,9 +9,12 @@ A folder with a manifest whose digests agree is whole; anything else is damaged 
 import contextlib
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +29,53 @@ class CheckpointError(RuntimeError):
     """No usable checkpoint, or one that does not fit the run."""
 
 
-def save(folder: Path, step: int, state: Any, info: dict[str, Any], *, score: float, keep: int) -> Path:
+def save(folder: Path, step: int, state: Any, info: dict[str, Any], *, score: float | None, keep: int) -> Path:
     """Write `state` (a pytree of arrays) and `info` (JSON) as checkpoint `step`; prune the older ones.
 
     The newest `keep` checkpoints and the one with the highest score stay. A checkpoint of the same step is replaced.
+
+    Args:
+        score: of the state's agent; None when it was not evaluated.
+
+    Raises:
+        CheckpointError: when it cannot be written, as on a full disk; the others stay as they are.
     """
+    try:
+        return _write(folder, step, state, info, score, keep)
+    except (OSError, ValueError, RuntimeError) as error:  # Orbax has its own words for a full disk
+        shutil.rmtree(folder / f"draft-{step:010d}", ignore_errors=True)
+        raise CheckpointError(f"checkpoint {step} cannot be written to {folder}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """In few words: of what Orbax reports, the system's own."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(code[1]))
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Orbax's threads print, hundreds of lines on a full disk, beside the error that it raises."""
+    log, hook = logging.getLogger("absl"), sys.excepthook
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    sys.excepthook = lambda *_: None
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        sys.excepthook = hook
+
+
+def _write(folder: Path, step: int, state: Any, info: dict[str, Any], score: float | None, keep: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     final, draft = folder / f"{step:010d}", folder / f"draft-{step:010d}"
     shutil.rmtree(draft, ignore_errors=True)
     names, leaves = _flatten(state)
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(
             (draft / "arrays").absolute(),  # Orbax refuses relative paths
             dict(zip(names, leaves, strict=True)),
@@ -59,7 +99,11 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
 
 
-def newest(folder: Path, warn: Callable[[str], None]) -> int:
+def warn_aloud(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def newest(folder: Path, warn: Callable[[str], None] = warn_aloud) -> int:
     """The newest whole checkpoint's step; damaged newer ones are reported to `warn`.
 
     Raises:
@@ -74,11 +118,17 @@ def newest(folder: Path, warn: Callable[[str], None]) -> int:
 
 
 def best(folder: Path) -> int:
-    """The step of the whole checkpoint with the highest score; the newest of equals. Raises CheckpointError."""
+    """The step of the whole checkpoint with the highest score; the newest of equals.
+
+    Raises:
+        CheckpointError: when no whole checkpoint is of an agent that was evaluated.
+    """
     scores = {}
     for step in steps(folder):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            scores[step] = _manifest(folder, step)["score"]
+            score = _manifest(folder, step)["score"]
+            if score is not None:
+                scores[step] = score
     # Highest first, so that as a rule the files of only one are read through.
     for step in sorted(scores, key=lambda step: (scores[step], step), reverse=True):
         if damage(folder, step) is None:
@@ -171,7 +221,9 @@ def _sync(folder: Path) -> None:
 def _prune(folder: Path, keep: int) -> None:
     for leftover in folder.glob("draft-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    wanted = {*steps(folder)[-keep:], best(folder)} if steps(folder) else set()
+    wanted = set(steps(folder)[-keep:])
+    with contextlib.suppress(CheckpointError):  # none was evaluated
+        wanted.add(best(folder))
     for step in steps(folder):
         if step not in wanted:
             shutil.rmtree(folder / f"{step:010d}")

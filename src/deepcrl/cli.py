@@ -34,6 +34,8 @@ USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says mo
 
 INTERRUPTED = 3
 """Exit code of a run that a signal ended with a checkpoint."""
+KILLED = 130
+"""Exit code of any other command that Ctrl-C ended, as shells have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,6 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere, silently
             return 1
         raise  # another pipe, that of a worker that died, say
+    except OSError as error:  # a full disk, a folder that nobody may write
+        what = f"{error.filename}: " if error.filename else ""
+        print(f"error: {what}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return KILLED
 
 
 def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...] | None]:
@@ -122,6 +131,7 @@ def _train(args: list[str]) -> int:
             return INTERRUPTED
         from deepcrl.report import joint_report
 
+        _say("writing the report of all seeds")
         page = joint_report(out)
         print(f"{seeds.text(seeds.summarise(out))}\nreport: {page}")
         return 0
@@ -139,7 +149,8 @@ def _resume(args: list[str]) -> int:
 
     from deepcrl.train import resume
 
-    return _finish(resume(parse(options, "deepcrl resume", args)))
+    result = resume(parse(options, "deepcrl resume", args))
+    return 0 if result.already else _finish(result)
 
 
 def _evaluate(args: list[str]) -> int:
@@ -166,7 +177,10 @@ def _evaluate(args: list[str]) -> int:
 
     wanted = parse(options, "deepcrl evaluate", args)
     from deepcrl.agent import evaluate
+    from deepcrl.train import load_config
 
+    load_config(wanted["run_dir"])
+    _say(f"evaluating {wanted['run_dir']}")
     print(json.dumps(evaluate(**wanted)))
     return 0
 
@@ -182,8 +196,12 @@ def _report(args: list[str]) -> int:
 
     run_dir = parse(options, "deepcrl report", args)
     from deepcrl.report import joint_report, report
+    from deepcrl.train import load_config
 
     many = not (run_dir / "config.json").exists() and any(run_dir.glob("seed-*"))
+    if not many:
+        load_config(run_dir)
+    _say(f"writing the report of {run_dir}")
     print(joint_report(run_dir) if many else report(run_dir))
     return 0
 
@@ -222,7 +240,10 @@ def _render(args: list[str]) -> int:
 
     chosen = parse(options, "deepcrl render", args)
     from deepcrl.render import render
+    from deepcrl.train import load_config
 
+    load_config(chosen["run_dir"])
+    _say(f"rendering {chosen['run_dir']}")
     for path in render(**chosen):
         print(path)
     return 0
@@ -251,6 +272,10 @@ def _analyse(args: list[str]) -> int:
     kind, run_dir, which = parse(options, "deepcrl analyse", args)
     if kind not in FINDINGS:
         raise ConfigError(f"unknown kind {kind!r}; {near_matches(kind, FINDINGS)}")
+    from deepcrl.train import load_config
+
+    load_config(run_dir)
+    _say(f"looking into {run_dir}")
     found = find(kind, run_dir, which)
     path = write(found, run_dir, kind, which)
     print(found.words)
@@ -302,6 +327,11 @@ def _doctor(args: list[str]) -> int:
     return 0
 
 
+def _say(text: str) -> None:
+    """What takes a while now; standard output is for what is found."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def _finish(result: Any) -> int:
     """Report on a run that has ended, and give its exit code."""
     if not result.finished:
@@ -309,6 +339,7 @@ def _finish(result: Any) -> int:
     from deepcrl.report import report
 
     last = result.rows[-1]
+    _say(f"writing the report of {result.run_dir}")
     page = report(result.run_dir)
     print(
         f"eval/time_at_goal {last['eval/time_at_goal']:.2f}  eval/success_any {last['eval/success_any']:.3f}  "

@@ -60,11 +60,11 @@ class NetworkConfig:
     actor_depth: int | None = None
     """Depth of the actor alone; None takes `depth`."""
     critic_depth: int | None = None
-    """Depth of the two critic encoders alone; None takes `depth`."""
+    """Depth of the critic's networks alone; None takes `depth`."""
     actor_width: int | None = None
     """Width of the actor alone; None takes `width`."""
     critic_width: int | None = None
-    """Width of the two critic encoders alone; None takes `width`."""
+    """Width of the critic's networks alone; None takes `width`."""
     block_size: int = 4
     """Dense layers per residual block."""
     backbone: Backbone = "residual"
@@ -104,7 +104,7 @@ class AgentConfig:
     max_grad_norm: float | None = None
     """Scale down gradients whose global norm, over each network's own parameters, is larger; None leaves them."""
     warmup_updates: int = 0
-    """Updates over which all step sizes rise linearly from 0 to their own."""
+    """Updates over which all step sizes rise linearly to their own, the first at its share of them."""
     explore: str = "sample"
     """Actions while collecting: "mean", "sample", or "best_of_K" (K samples ranked by the critic), K >= 2."""
 

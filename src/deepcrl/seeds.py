@@ -6,8 +6,11 @@ OUT/summary.json              the scores, their mean and interquartile mean with
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,22 @@ import numpy as np
 
 from deepcrl.analysis.statistics import Estimate, estimate, interquartile_mean, score
 from deepcrl.config import Config, ConfigError
+from deepcrl.files import replace_file
+from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.plan import check_seed
-from deepcrl.program import Program, TrainState, build, init_state, reseed, stack
-from deepcrl.train import Result, create_run_dir, load_config, restore, run
+from deepcrl.program import Program, build, init_state, reseed, stack
+from deepcrl.train import (
+    Result,
+    Standing,
+    Stop,
+    create_run_dir,
+    diverged,
+    load_config,
+    restore,
+    run,
+    stop_on_signal,
+)
 
 SUMMARY = "summary.json"
 METRICS = ("eval/time_at_goal", "eval/success_any", "eval/final_distance")
@@ -36,16 +51,25 @@ def train_seeds(config: Config, seeds: Sequence[int], out: str | Path, *, togeth
 
     Raises:
         ConfigError: before anything is compiled, when a seed is given twice or out of range, the configuration cannot
-            be run, `out` is the folder of a single run, or a seed's folder holds a run of another configuration.
+            be run, `out` is the folder of a single run, or a seed's folder holds a run of another configuration, or one
+            that another process trains.
+        FloatingPointError: after all others have been trained, when a run has diverged, now or before.
     """
     out = Path(out)
-    programs = check(config, seeds, out)
-    if together is None:
-        together = next(iter(programs.values())).env.on_device
-    if together:
-        build(config, seeds)
-    results = (_at_once if together else _one_by_one)(programs)
+    with stop_on_signal() as stop:
+        programs = check(config, seeds, out)
+        if together is None:
+            together = next(iter(programs.values())).env.on_device
+        if together:
+            build(config, seeds)
+        with ExitStack() as locks:
+            for run_dir in programs:
+                locks.enter_context(held(run_dir))
+            left = {run_dir: program for run_dir, program in programs.items() if not diverged(run_dir)}
+            results = (_at_once if together else _one_by_one)(left, stop)
     summarise(out)
+    if problems := [problem for run_dir in programs if (problem := diverged(run_dir))]:
+        raise FloatingPointError("; ".join(problems))
     return [results[run_dir] for run_dir in programs if run_dir in results]
 
 
@@ -65,54 +89,56 @@ def check(config: Config, seeds: Sequence[int], out: Path) -> dict[Path, Program
     return programs
 
 
-def _one_by_one(programs: Mapping[Path, Program]) -> dict[Path, Result]:
+def _one_by_one(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Result]:
     results = {}
     for run_dir, program in programs.items():
-        results[run_dir] = run(program, [run_dir], *_stand(program, run_dir))[0]
-        if not results[run_dir].finished:
+        results[run_dir] = run(program, [run_dir], partial(_stand, program, run_dir), stop)[0]
+        if stop.requested and not results[run_dir].finished:
             break
     return results
 
 
-def _at_once(programs: Mapping[Path, Program]) -> dict[Path, Result]:
+def _at_once(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Result]:
     """Runs that stand at the same collection, as they all do unless one was stopped alone, are trained at once."""
+    print(f"preparing {len(programs)} runs", flush=True)
     points = {run_dir: _stand(program, run_dir) for run_dir, program in programs.items()}
     groups = defaultdict(list)
-    for run_dir, (_, collections, _) in points.items():
-        groups[collections].append(run_dir)
+    for run_dir, standing in points.items():
+        groups[standing.collections].append(run_dir)
     results = {}
     for collections, run_dirs in sorted(groups.items()):
         program = programs[run_dirs[0]]
         if len(run_dirs) > 1:
             program = build(program.config, [programs[run_dir].config.seed for run_dir in run_dirs])
         states, _, seconds = zip(*(points.pop(run_dir) for run_dir in run_dirs), strict=True)
-        state = stack(states)
-        del states  # a replay is large
-        results |= dict(zip(run_dirs, run(program, run_dirs, state, collections, max(seconds)), strict=True))
-        if not results[run_dirs[0]].finished:
+        start = [Standing(stack(states), collections, max(seconds))].pop  # keeps nothing: a replay is large
+        del states
+        results |= dict(zip(run_dirs, run(program, run_dirs, start, stop), strict=True))
+        if stop.requested and not all(results[run_dir].finished for run_dir in run_dirs):
             break
     return results
 
 
-def _stand(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
+def _stand(program: Program, run_dir: Path) -> Standing:
     """Where a run stands: at its beginning, unless its folder says otherwise."""
     if run_dir.exists():
         return restore(program, run_dir)
     create_run_dir(program, run_dir)
-    return init_state(program), 0, 0.0
+    return Standing(init_state(program))
 
 
 def run_dirs(out: Path) -> list[Path]:
     """The runs in a folder of several seeds, by seed. Raises ConfigError when there are none."""
-    found = sorted(out.glob("seed-*"), key=lambda run_dir: int(run_dir.name.removeprefix("seed-")))
+    found = {int(match[1]): path for path in out.glob("seed-*") if (match := re.fullmatch(r"seed-([0-9]+)", path.name))}
     if not found:
         raise ConfigError(f"{str(out)!r} holds no runs of several seeds: no seed-N in it")
-    return found
+    return [found[seed] for seed in sorted(found)]
 
 
 def summarise(out: Path) -> dict[str, Any]:
-    """Write and return OUT/summary.json, over the runs in a folder that have been evaluated after training began."""
-    found = {folder.name: rows.read(folder) for folder in run_dirs(out)}
+    """Write and return OUT/summary.json, over the runs in a folder that have been evaluated after training began, and
+    have not diverged."""
+    found = {folder.name: rows.read(folder) for folder in run_dirs(out) if not diverged(folder)}
     trained = {name: some for name, some in found.items() if any(row["gradient_steps"] > 0 for row in some)}
     summary: dict[str, Any] = {
         "seeds": [int(name.removeprefix("seed-")) for name in trained],
@@ -126,7 +152,7 @@ def summarise(out: Path) -> dict[str, Any]:
             "mean": estimate(scores, np.mean)._asdict(),
             "interquartile_mean": estimate(scores, interquartile_mean)._asdict(),
         }
-    (out / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    replace_file(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return summary
 
 

@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-import math
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -23,6 +22,8 @@ from deepcrl.algorithms.base import Agent
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.envs.protocol import EnvState
 from deepcrl.evaluate import summarise
+from deepcrl.files import replace_file
+from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.logging.clock import Clock
 from deepcrl.logging.progress import Progress
@@ -52,7 +53,25 @@ class Result(NamedTuple):
     run_dir: Path
     rows: list[dict[str, Any]]
     finished: bool
-    """False when it was interrupted; `resume` continues it."""
+    """False when it was interrupted; `resume` continues it. False also when it diverged, which `resume` does not."""
+    already: bool = False
+    """It was finished before, and nothing was done."""
+
+
+class Standing(NamedTuple):
+    """Where a run stands."""
+
+    state: TrainState
+    collections: int = 0
+    """Finished ones."""
+    wall_s: float = 0.0
+    """Seconds taken so far."""
+
+
+class Stop:
+    """Whether a signal has asked for the end of the run."""
+
+    requested = False
 
 
 def train(config: Config, run_dir: str | Path) -> Result:
@@ -60,10 +79,16 @@ def train(config: Config, run_dir: str | Path) -> Result:
 
     Raises:
         ConfigError: before anything is compiled, when the configuration or the folder cannot be used.
+        CheckpointError: when no checkpoint can be written.
+        FloatingPointError: when training has diverged.
     """
-    program = build(config)
-    create_run_dir(program, Path(run_dir))
-    return run(program, [Path(run_dir)], init_state(program))[0]
+    run_dir = Path(run_dir)
+    with stop_on_signal() as stop:
+        program = build(config)
+        _check_new(run_dir)
+        with held(run_dir):
+            create_run_dir(program, run_dir)
+            return sound(run(program, [run_dir], lambda: Standing(init_state(program)), stop)[0])
 
 
 def resume(run_dir: str | Path) -> Result:
@@ -72,18 +97,39 @@ def resume(run_dir: str | Path) -> Result:
     On the engine that it began on, also where "auto" would be another one here.
 
     Raises:
-        ConfigError: when the folder holds no run.
+        ConfigError: when the folder holds no run, or another process trains it.
         CheckpointError: when it holds no usable checkpoint, or one of another configuration.
+        FloatingPointError: when training has diverged, now or before.
     """
-    program = build(load_config(Path(run_dir)), engine=engine_of(Path(run_dir)))
-    return run(program, [Path(run_dir)], *restore(program, Path(run_dir)))[0]
+    run_dir = Path(run_dir)
+    with stop_on_signal() as stop:
+        program = build(load_config(run_dir), engine=engine_of(run_dir))
+        with held(run_dir):
+            return sound(run(program, [run_dir], lambda: restore(program, run_dir), stop)[0])
 
 
-def restore(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
-    """Where a run stands by its newest whole checkpoint: state, finished collections, seconds taken so far.
+def sound(result: Result) -> Result:
+    """The result, unless training has diverged. Raises FloatingPointError then."""
+    if problem := diverged(result.run_dir):
+        raise FloatingPointError(problem)
+    return result
+
+
+def diverged(run_dir: Path) -> str:
+    """When and in what training has diverged, by the run's rows; empty when it has not, or there is no run."""
+    for row in rows.read(run_dir):
+        if names := rows.broken(row):
+            return f"{str(run_dir)!r} diverged at {row['env_steps']:,} env steps: {', '.join(names[:4])} not finite"
+    return ""
+
+
+def restore(program: Program, run_dir: Path) -> Standing:
+    """Where a run stands by its newest whole checkpoint.
 
     What was written after it is cut off. Raises as `resume` does, and ConfigError when another engine began the run.
     """
+    if problem := diverged(run_dir):
+        raise FloatingPointError(f"{problem}; it would do so again")
     began = engine_of(run_dir)
     if began not in (None, program.engine):
         raise ConfigError(
@@ -96,25 +142,48 @@ def restore(program: Program, run_dir: Path) -> tuple[TrainState, int, float]:
             raise checkpoint.CheckpointError(f"{str(run_dir)!r} holds the numbers of a run whose checkpoints are gone")
         # Stopped before the first checkpoint: nothing is lost by starting over.
         rows.cut(run_dir, -1)
-        return init_state(program), 0, 0.0
-    collections = checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
+        return Standing(init_state(program))
+    collections = checkpoint.newest(folder)
+    found = {row["env_steps"] for row in rows.read(run_dir)}
+    before = (program.plan.env_steps(count) for count in program.plan.eval_after if count <= collections)
+    missing = [env_steps for env_steps in before if env_steps not in found]
+    if collections and missing:
+        raise checkpoint.CheckpointError(
+            f"{str(run_dir)!r} holds the checkpoints of a run whose numbers are gone: {rows.FILE} has no row of "
+            f"{missing[0]:,} env steps"
+        )
     state, info = checkpoint.restore(folder, collections, init_state(program))
     check_unchanged(program.config, info, run_dir, collections)
     rows.cut(run_dir, program.plan.env_steps(collections))
-    return state, collections, info["wall_s"]
+    return Standing(state, collections, info["wall_s"])
 
 
-def create_run_dir(program: Program, run_dir: Path) -> None:
-    """Make the folder and write config.json and machine.json. Raises ConfigError; overwrites nothing."""
+def _check_new(run_dir: Path) -> None:
+    """Raises ConfigError unless the folder is empty or still to be made."""
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         begun = f", or `deepcrl resume {run_dir}`" if (run_dir / "config.json").is_file() else ""
         raise ConfigError(f"out = {str(run_dir)!r} already exists; choose another folder{begun}")
+
+
+def create_run_dir(program: Program, run_dir: Path) -> None:
+    """Make the folder and write machine.json and, when all else is there, config.json, which makes it a run.
+
+    Raises:
+        ConfigError: when it cannot be written, and what was is gone again; nothing is overwritten.
+    """
+    _check_new(run_dir)
+    there = run_dir.exists()
+    about = {"machine.json": machine.describe() | {"engine": program.engine}, "config.json": to_dict(program.config)}
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.json").write_text(json.dumps(to_dict(program.config), indent=2) + "\n")
-        about = machine.describe() | {"engine": program.engine}
-        (run_dir / "machine.json").write_text(json.dumps(about, indent=2) + "\n")
+        for name, content in about.items():
+            replace_file(run_dir / name, json.dumps(content, indent=2) + "\n")
     except OSError as error:
+        with suppress(OSError):
+            for name in about:
+                (run_dir / name).unlink(missing_ok=True)
+            if not there:
+                run_dir.rmdir()
         raise ConfigError(f"out = {str(run_dir)!r} cannot be written: {error.strerror}") from error
 
 
@@ -127,12 +196,18 @@ def load_config(run_dir: Path) -> Config:
     return from_dict(data)
 
 
+def load_machine(run_dir: Path) -> dict[str, Any]:
+    """What a run folder says about the machine; empty where nothing can be read."""
+    try:
+        found = json.loads((run_dir / "machine.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def engine_of(run_dir: Path) -> str | None:
     """The engine that a run began on; None where that was not written down."""
-    try:
-        return json.loads((run_dir / "machine.json").read_text()).get("engine")
-    except (OSError, ValueError, AttributeError):
-        return None
+    return load_machine(run_dir).get("engine")
 
 
 def headline(program: Program, run_dirs: Sequence[Path]) -> str:
@@ -155,36 +230,42 @@ def _seeds(program: Program) -> str:
     return f"seeds {many} at once, the numbers below are for each of them"
 
 
-def run(
-    program: Program, run_dirs: Sequence[Path], state: TrainState, collections: int = 0, wall_s: float = 0.0
-) -> list[Result]:
-    """The loop, from `collections` finished ones to the end or to a signal; one folder for each of `program.seeds`."""
+def run(program: Program, run_dirs: Sequence[Path], start: Callable[[], Standing], stop: Stop) -> list[Result]:
+    """The loop, from where the runs stand to the end or to a signal; one folder for each of `program.seeds`.
+
+    A run that diverges ends with the row that shows it, without a checkpoint of it; those beside it go on.
+    """
     the_plan, evals = program.plan, program.plan.eval_after
-    if collections == 0:
-        check_start(program, state.env)
-    begins = not all(rows.read(run_dir) for run_dir in run_dirs)
-    evals_left = sum(count > collections for count in evals) + begins
-    progress = Progress(the_plan.total_env_steps, the_plan.env_steps(collections), evals_left)
-    clock = Clock(wall_s)
+    progress = Progress(the_plan.total_env_steps)
     progress.say(headline(program, run_dirs))
-    with progress.running(), _stop_on_signal() as stop:
-        if begins:
-            _evaluate_and_save(program, run_dirs, state, 0, clock, progress)
+    with progress.running():
+        progress.enter("preparing")
+        state, collections, wall_s = start()
+        clock, already = Clock(wall_s), collections == the_plan.num_collections
+        going = list(range(len(run_dirs)))
+        new = [i for i in going if collections == 0 and not rows.read(run_dirs[i])]
+        progress.stands(the_plan.env_steps(collections), sum(count > collections for count in evals) + bool(new))
+        if new:
+            check_start(program, state.env)
+        if new and not stop.requested:
+            state, _ = _evaluate_and_save(program, run_dirs, new, state, 0, clock, progress)
         ahead = None
-        while collections < the_plan.num_collections and not stop.requested:
+        while collections < the_plan.num_collections and going and not stop.requested:
             state, ahead = _collection(program, state, collections, ahead, clock, progress)
             collections += 1
             if collections in evals:
-                state = _evaluate_and_save(program, run_dirs, state, collections, clock, progress)
+                state, going = _evaluate_and_save(program, run_dirs, going, state, collections, clock, progress)
             elif stop.requested:
-                _save(program, run_dirs, state, collections, clock, progress)
+                _save(program, run_dirs, dict.fromkeys(going), state, collections, clock, progress)
         if ahead:  # under way for nothing; the state that was saved comes before it
             wait([ahead])
         finished = collections == the_plan.num_collections
-        if not finished:
-            for run_dir in run_dirs:
+        for i, run_dir in enumerate(run_dirs):
+            if already:
+                progress.say(f"already finished: {run_dir}")
+            elif not finished and i in going:
                 progress.say(f"interrupted at {the_plan.env_steps(collections):,} env steps; deepcrl resume {run_dir}")
-    return [Result(run_dir, rows.read(run_dir), finished) for run_dir in run_dirs]
+    return [Result(run_dir, rows.read(run_dir), finished and i in going, already) for i, run_dir in enumerate(run_dirs)]
 
 
 class _Collected(NamedTuple):
@@ -247,35 +328,46 @@ def _collection(
 
 
 def _evaluate_and_save(
-    program: Program, run_dirs: Sequence[Path], state: TrainState, collections: int, clock: Clock, progress: Progress
-) -> TrainState:
-    """Evaluate, write a row for each run, save. Returns the state with its metric sums cleared."""
+    program: Program,
+    run_dirs: Sequence[Path],
+    slots: Sequence[int],
+    state: TrainState,
+    collections: int,
+    clock: Clock,
+    progress: Progress,
+) -> tuple[TrainState, list[int]]:
+    """Evaluate the runs in these slots, write a row for each, save those whose training metrics are finite.
+
+    Returns the state with its metric sums cleared, and the slots of the runs that were saved.
+    """
     the_plan, evals = program.plan, program.plan.eval_after
     progress.enter(clock.phase("evaluating", program.evaluate[0]))
     started = time.perf_counter()
     index = evals.index(collections)
-    found = [
-        _evaluated(program, slot(program, state.agent, i), run_key(seed, EVALUATE, index))
-        for i, seed in enumerate(program.seeds)
-    ]
+    found = {
+        i: _evaluated(program, slot(program, state.agent, i), run_key(program.seeds[i], EVALUATE, index)) for i in slots
+    }
     eval_s = clock.add("eval", started)
 
     since = collections - max(evals[index - 1], the_plan.prefill_collections) if index else 0
     env_steps, wall_s, times = the_plan.env_steps(collections), round(clock.wall_s(), 3), clock.take()
-    broken = []
-    for i, (run_dir, scores) in enumerate(zip(run_dirs, found, strict=True)):
+    whole = {}
+    for i, scores in found.items():
         sums = slot(program, state.sums, i)
         trained = {f"train/{name}": float(total) / since for name, total in sums.items()} if since else {}
         counts = {"env_steps": env_steps, "gradient_steps": the_plan.updates(collections), "wall_s": wall_s}
-        rows.append(run_dir, counts | scores | trained | times)
-        broken += [f"{name} of {run_dir.name}" for name, value in trained.items() if not math.isfinite(value)]
-    at_goal, reached = (fmean(scores[f"eval/{name}"] for scores in found) for name in ("time_at_goal", "success_any"))
+        rows.append(run_dirs[i], counts | scores | trained | times)
+        if rows.broken(trained):
+            progress.say(diverged(run_dirs[i]))
+        else:
+            whole[i] = float(scores["eval/time_at_goal"])
+    at_goal, reached = (
+        fmean(scores[f"eval/{name}"] for scores in found.values()) for name in ("time_at_goal", "success_any")
+    )
     progress.evaluated(at_goal, reached, eval_s)
     state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
-    _save(program, run_dirs, state, collections, clock, progress)
-    if broken:
-        raise FloatingPointError(f"training diverged: {', '.join(broken)} not finite at {env_steps:,} env steps")
-    return state
+    _save(program, run_dirs, whole, state, collections, clock, progress)
+    return state, list(whole)
 
 
 def _evaluated(program: Program, agent: Agent, key: PRNGKeyArray) -> Metrics:
@@ -285,27 +377,29 @@ def _evaluated(program: Program, agent: Agent, key: PRNGKeyArray) -> Metrics:
 
 
 def _save(
-    program: Program, run_dirs: Sequence[Path], state: TrainState, collections: int, clock: Clock, progress: Progress
+    program: Program,
+    run_dirs: Sequence[Path],
+    scores: Mapping[int, float | None],
+    state: TrainState,
+    collections: int,
+    clock: Clock,
+    progress: Progress,
 ) -> None:
+    """Save the runs in these slots, each with the score of its agent; None: it was not evaluated."""
     progress.enter("saving")
     started = time.perf_counter()
-    for i, (run_dir, seed) in enumerate(zip(run_dirs, program.seeds, strict=True)):
-        score = rows.read(run_dir)[-1]["eval/time_at_goal"]
-        own = dataclasses.replace(program.config, seed=seed)
+    for i, score in scores.items():
+        own = dataclasses.replace(program.config, seed=program.seeds[i])
         info = {"wall_s": clock.wall_s(), "config_id": config_id(own)}
-        folder = run_dir / "checkpoints"
+        folder = run_dirs[i] / "checkpoints"
         checkpoint.save(folder, collections, slot(program, state, i), info, score=score, keep=own.checkpoint.keep)
     clock.add("save", started)
 
 
-class _Stop:
-    requested = False
-
-
 @contextmanager
-def _stop_on_signal():
+def stop_on_signal() -> Iterator[Stop]:
     """Let SIGINT and SIGTERM end the run at the next safe point; a second one ends it at once."""
-    stop = _Stop()
+    stop = Stop()
 
     def handler(number: int, frame: Any) -> None:
         del frame
@@ -313,6 +407,8 @@ def _stop_on_signal():
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         stop.requested = True
+        with suppress(OSError):  # not `print`, which the signal may have met half-way
+            os.write(2, b"\nstopping after this collection; again to stop at once\n")
 
     try:
         previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -56,7 +56,7 @@ def random_agent(algorithm: Algorithm) -> GCBCAgent:
 
 
 def log_density(action: np.ndarray, mean: np.ndarray, log_std: np.ndarray) -> np.ndarray:
-    """Of tanh(u), u ~ N(mean, sigma^2), by change of variables, with the fact sheet's 1e-6."""
+    """Of tanh(u), u ~ N(mean, sigma^2), by change of variables, with the release's 1e-6."""
     normal = stats.norm.logpdf(np.arctanh(action), mean, np.exp(log_std))
     return (normal - np.log(1.0 - action**2 + 1e-6)).sum(axis=-1)
 

@@ -332,3 +332,16 @@ def test_rewards_are_the_tasks_own_success_and_an_environment_without_one_is_ref
     np.testing.assert_array_equal(td.rewards(both_near, batch), expected)
     with pytest.raises(ConfigError, match=f"'{name}' needs a reward for every goal, and .* has no success radius"):
         build(Config(EnvConfig("none"), agent_defaults(name), NETWORK), dataclasses.replace(SPEC, success_radius=0.0))
+
+
+def test_trunks_show_the_first_critic_and_what_goes_into_it(name, algorithm, agent):
+    rng = np.random.default_rng(5)
+    sizes = SPEC.state_size, SPEC.action_size, SPEC.goal_size
+    state, action, goal = (jnp.asarray(rng.normal(size=(4, size)), jnp.float32) for size in sizes)
+    found = algorithm.probes.trunks(agent, state, action, goal)
+    assert set(found) == {"actor", "critic"}
+    first = jax.tree.leaves(jax.tree.map(lambda leaf: leaf[0], agent.critics.trunk))
+    for leaf, expected in zip(jax.tree.leaves(found["critic"].trunk), first, strict=True):
+        np.testing.assert_array_equal(leaf, expected)
+    np.testing.assert_array_equal(found["critic"].inputs, np.concatenate([state, action, goal], axis=1))
+    np.testing.assert_array_equal(found["actor"].inputs, np.concatenate([state, goal], axis=1))

@@ -1,12 +1,15 @@
 """First visits to cells, from paths written by hand and from a run's replay."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from deepcrl import ConfigError, preset
-from deepcrl.analysis.coverage import coverage, of_positions
+from deepcrl.analysis.coverage import coverage, of_positions, stored_states
 from deepcrl.program import build
+from deepcrl.replay import buffer
 from deepcrl.train import create_run_dir
+from deepcrl.types import Transition
 
 
 def test_first_visits_and_shares():
@@ -37,3 +40,15 @@ def test_an_open_plane_has_no_cells(tmp_path):
     create_run_dir(build(preset("reacher")), tmp_path)
     with pytest.raises(ConfigError, match="reacher has no cells"):
         coverage(tmp_path)
+
+
+def test_a_ring_that_has_wrapped_is_read_from_its_oldest_step():
+    replay = buffer.init({"state": 1}, 30, 2)
+    for first in range(0, 50, 10):
+        fields = dict.fromkeys(Transition._fields, jnp.zeros((10, 2, 1)))
+        state = jnp.broadcast_to(jnp.arange(first, first + 10.0)[:, None, None], (10, 2, 1))
+        episode = jnp.zeros((10, 2), jnp.int32)
+        replay = buffer.insert(replay, Transition(**{**fields, "state": state, "episode_id": episode}))
+    states, first = stored_states(replay)
+    assert first == 20
+    np.testing.assert_array_equal(states[..., 0], np.tile(np.arange(20.0, 50.0)[:, None], 2))

@@ -1,4 +1,4 @@
-"""The ant: its model against the fact sheet's numbers (4.1), its observation, resets, falls, goals and walls."""
+"""The ant: its model against the release's numbers, its observation, resets, falls, goals and walls."""
 
 import jax
 import mujoco

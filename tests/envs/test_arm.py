@@ -1,4 +1,4 @@
-"""The arm: trajectories and model of the fact sheet (2.9, 4.6, 7), and every observation entry from raw coordinates.
+"""The arm: trajectories and model of the release, and every observation entry from raw coordinates.
 
 The kinematics here are the arm's Denavit-Hartenberg parameters as its maker gives them, in numpy.
 """

@@ -9,7 +9,7 @@ from deepcrl import ConfigError, make_env, preset
 from deepcrl.envs import registry, vector
 from deepcrl.envs.protocol import Engine, EnvSpec, Scene, Task, direct
 from deepcrl.program import build, init_state
-from deepcrl.train import run
+from deepcrl.train import Standing, Stop, run
 
 SLIDE = Engine(on_device=True, start=lambda physics: physics, step=lambda p, force: {"qpos": p["qpos"] + force})
 
@@ -151,7 +151,7 @@ def test_a_run_does_not_start_from_what_is_not_finite(monkeypatch, tmp_path):
     registry.register("broken", {"jax": lambda episode_length: (broken, SLIDE)}, settings)
     program = build(preset("broken"))
     with pytest.raises(ConfigError, match="'broken' starts from a state or a goal that is not finite"):
-        run(program, [tmp_path], init_state(program))
+        run(program, [tmp_path], lambda: Standing(init_state(program)), Stop())
 
 
 def test_lengths_and_engines_that_cannot_be():

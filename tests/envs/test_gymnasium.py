@@ -44,6 +44,8 @@ class Toy(gymnasium.Env):
         self.kind = kind
         shape = (2, 2) if kind == "image" else (3,)
         spaces = {"observation": Box(-9, 9, shape), "achieved_goal": Box(-9, 9, (2,)), "desired_goal": Box(-9, 9, (2,))}
+        if kind == "uneven":
+            spaces["desired_goal"] = Box(-9, 9, (3,))
         self.observation_space = Dict(spaces)
         self.action_space = Box(np.array([-2.0, 0.0]), np.array([0.0, 0.5]), dtype=np.float64)
         if kind == "discrete":
@@ -53,12 +55,19 @@ class Toy(gymnasium.Env):
         super().reset(seed=seed)
         self.at, self.time = self.np_random.uniform(-1, 1, 2), 0
         self.goal = self.np_random.uniform(-1, 1, 2)
+        if self.kind == "nowhere":
+            self.at = self.at * np.nan
         print("printed", flush=True)
         return self._look(), {}
 
+    def close(self):
+        if "TOYS_CLOSED" in os.environ:
+            with open(os.environ["TOYS_CLOSED"], "a") as file:
+                file.write("closed\\n")
+
     def _look(self):
         return {
-            "observation": np.array([*(10 * self.at), self.time]),
+            "observation": np.array([*(10 * self.at), self.time][: 2 if self.kind == "short" else 3]),
             "achieved_goal": self.at.copy(),
             "desired_goal": self.goal.copy(),
         }
@@ -86,10 +95,10 @@ class Toy(gymnasium.Env):
 
 
 class Told(Toy):
-    distance_threshold = 0.6
+    distance_threshold = np.float32(0.5)
 
 
-for kind in "plain silent moving diverging unrepeatable raising dying image discrete".split():
+for kind in "plain silent moving diverging unrepeatable raising dying image discrete uneven nowhere short".split():
     gymnasium.register(f"Toy-{kind}-v0", Toy, max_episode_steps=7, kwargs={"kind": kind})
 gymnasium.register("Toy-endless-v0", Toy)
 gymnasium.register("Toy-told-v0", Told, max_episode_steps=7)
@@ -175,7 +184,7 @@ def test_follows_the_environment(kind):
 
 
 def test_the_success_radius_is_the_threshold_where_there_is_one():
-    assert toy("told").spec.success_radius == 0.6
+    assert toy("told").spec.success_radius == 0.5
 
 
 def test_independent_of_the_number_of_processes():
@@ -284,6 +293,8 @@ REFUSED = {
     "CartPole-v1": "is not a goal environment: it observes no dictionary of observation, achieved_goal, desired_goal",
     "toys:Toy-image-v0": r"cannot be used: its observation is no vector, but Box\(2, 2\)$",
     "toys:Toy-discrete-v0": "cannot be used: its actions are no bounded vectors, but Discrete$",
+    "toys:Toy-uneven-v0": r"cannot be used: its achieved_goal has shape \(2,\), its desired_goal \(3,\)$",
+    "toys:Toy-short-v0": r"shows observation of shape \(2,\); its space has \(3,\)$",
     "toys:Toy-endless-v0": r"has no time limit; set env\.episode_length",
     "toys:Toy-plane-v0": r"failed: NameNotFound: .*Toy-plane.*did you mean: `Toy-plain`",
     "no_such_module:Toy-v0": "failed: ModuleNotFoundError: .*no_such_module",
@@ -327,6 +338,22 @@ def test_a_failing_step_is_one_line_and_harms_no_other(kind, says):
         env.step(state, bad)
     expected.reset(jax.random.key(0), NUM_ENVS)
     assert_same(env.step(state, 0 * bad), expected.step(state, 0 * bad))
+
+
+def test_a_start_that_is_not_finite_is_refused():
+    with pytest.raises(ConfigError, match=r"starts from an observation or a goal that is not finite$"):
+        toy("nowhere").reset(jax.random.key(0), 2)
+
+
+def test_every_environment_is_closed_at_the_end(tmp_path, monkeypatch):
+    module._describe.cache_clear()
+    monkeypatch.setenv("TOYS_CLOSED", str(tmp_path / "closed"))
+    env = toy(processes=2)
+    assert (tmp_path / "closed").read_text() == "closed\n" * 2  # of the two that were tried out
+    env.reset(jax.random.key(0), NUM_ENVS)
+    del env
+    gc.collect()
+    assert (tmp_path / "closed").read_text() == "closed\n" * (2 + NUM_ENVS)
 
 
 def test_processes_end_with_their_environment():

@@ -1,4 +1,4 @@
-"""The humanoid: its model against the fact sheet's tables (4.2), every entry of its state, resets, goals and falls."""
+"""The humanoid: its model against tables of the release's model, every entry of its state, resets, goals and falls."""
 
 import jax
 import mujoco

@@ -1,11 +1,12 @@
-"""The mazes as text against the fact sheet's table, and their cover by rectangles."""
+"""The mazes as text against a table of the release's, and their cover by rectangles."""
 
 import numpy as np
 import pytest
 
+from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import LAYOUTS, cells, corridor, start_cell, stitching_pairs, wall_boxes
 
-# name: rows, columns, walls, goals, start cell (fact sheet 3.3; "l" and "j" are ours)
+# name: rows, columns, walls, goals, start cell, of the release; "l" and "j" are ours
 TABLE = {
     "l": (5, 5, 20, 2, (1, 1)),
     "j": (5, 5, 19, 3, (1, 1)),
@@ -115,3 +116,9 @@ def test_stitching_pairs_of_the_u_maze():
     apart = np.array([path.index(goal) - path.index(start) for start, goal in pairs.tolist()])
     np.testing.assert_array_equal(np.bincount(apart), [0, 6, 5, 4])
     np.testing.assert_allclose(probabilities, np.choose(apart - 1, [1 / 18, 1 / 15, 1 / 12]))
+
+
+@pytest.mark.parametrize("distances", [(1, 7), (0,), (-1, 2)])
+def test_distances_that_no_two_cells_have_are_refused(distances):
+    with pytest.raises(ConfigError, match="must lie between 1 and 6"):
+        stitching_pairs(LAYOUTS["u_single_eval"], distances)

@@ -1,4 +1,4 @@
-"""The ball in a maze: its model against the fact sheet (4.5), its observation, resets, force and walls."""
+"""The ball in a maze: its model against the release's, its observation, resets, force and walls."""
 
 import jax
 import mujoco

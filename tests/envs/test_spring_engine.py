@@ -1,4 +1,4 @@
-"""The spring engine against trajectories of the paper's own stack (fact sheet 7), to the decimals printed there."""
+"""The spring engine against trajectories of the paper's own stack, to the decimals printed there."""
 
 import jax
 import jax.numpy as jnp

@@ -2,18 +2,21 @@
 
 import dataclasses
 import json
+import math
 import re
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from deepcrl.config import ConfigError, override, to_dict
-from deepcrl.experiments import archive, cells, index, lookup, page
+from deepcrl.experiments import archive, cells, index, lookup, page, runs, watch
 from deepcrl.experiments.record import Claim, Published
 from deepcrl.experiments.results import (
     _networks,
     claim_words,
     depth_words,
+    failures,
     goal_tables,
     level_table,
     pass_table,
@@ -171,6 +174,95 @@ def test_an_empty_folder_is_a_run_not_begun(out):
     assert states(cell, out)[3] == "not run"
 
 
+@pytest.mark.parametrize("content", ["", "{", '{"env": 3}'])
+def test_a_configuration_that_cannot_be_read_is_that_runs_failure_only(out, content):
+    """And where nothing was computed yet, no failure at all."""
+    cell = cells(DEPTH, "laptop")[0]
+    broken, bare = folders(cell, out)[0], folders(cells(DEPTH, "laptop")[-2], out)[3]
+    (broken / "config.json").write_text(content)
+    bare.mkdir()
+    (bare / "config.json").write_text(content)
+    found = results(DEPTH, "laptop", out)
+    assert state_words(found) == "29 of 40 runs done, 1 interrupted, 1 failed"
+    (failure,) = failures(found, out)
+    assert failure.startswith(f"{broken.name}: ")
+    assert len(found[0].scores) == 4
+    assert states(cells(DEPTH, "laptop")[-2], out)[3] == "not run"
+    assert broken in jobs(cells(DEPTH, "laptop"), out)[0].folders.values()
+
+
+def test_what_is_left_of_a_run_that_never_began_is_set_aside(out):
+    folder = folders(cells(DEPTH, "laptop")[-2], out)[3]
+    for count in (1, 2):
+        folder.mkdir()
+        (folder / "config.json").write_text(f"torn {count}")
+        runs._set_aside(folder)
+        assert not folder.exists()
+    kept = [folder.with_name(f"{folder.name}.unreadable-{count}") / "config.json" for count in (1, 2)]
+    assert [path.read_text() for path in kept] == ["torn 1", "torn 2"]
+    folder.mkdir()
+    runs._set_aside(folder)
+    assert folder.exists(), "an empty folder is in nobody's way"
+
+
+def test_a_diverged_or_damaged_run_has_failed(out):
+    cell = cells(DEPTH, "laptop")[0]
+    diverged, damaged, both = (folders(cell, out)[seed] for seed in (0, 1, 2))
+    last = rows.read(diverged)[-1]["env_steps"]
+    rows.append(diverged, {"env_steps": last + 7, "train/critic_loss": math.nan, "train/fine": 1.0})
+    rows.append(diverged, {"env_steps": cell.config.train.total_env_steps, "train/critic_loss": 1.0})
+    (damaged / rows.FILE).write_text("no row\n" + (damaged / rows.FILE).read_text())
+    found = results(DEPTH, "laptop", out)
+    assert [found[0].states[seed] for seed in (0, 1, 2)] == ["failed", "failed", "done"]
+    assert failures(found, out) == [
+        f"{diverged.name}: '{diverged}' diverged at {last + 7:,} env steps: train/critic_loss not finite",
+        f"{damaged.name}: {damaged / rows.FILE}: line 1 is damaged; it is not JSON",
+    ]
+    assert sorted(found[0].scores) == [2, 3, 4]
+    assert runs.problem(both) == ""
+
+
+def test_a_machine_that_cannot_be_read_is_unknown(out):
+    cell = cells(DEPTH, "laptop")[0]
+    for seed, content in enumerate(("{", "[]", "")):
+        (folders(cell, out)[seed] / "machine.json").write_text(content)
+    (folders(cell, out)[3] / "machine.json").unlink()
+    found = results(DEPTH, "laptop", out)
+    assert page.circumstances(found, out) == {"date": "2026-01-02", "cores": "2"}
+    (out / "pages").mkdir()
+    archive.pack(out / "pages", found, out)
+    lines = [json.loads(line) for line in (out / "pages" / archive.RUNS).read_text().splitlines()]
+    machines = {line["run"]: line["machine"] for line in lines}
+    assert [machines[folders(cell, out)[seed].name] for seed in range(5)] == [{}] * 4 + [
+        {"date": "2026-01-02", "cores": 2}
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({key: None} for key in ("config", "machine", "columns", "analysis", "pictures", "run")),
+        {"config": []},
+        {"run": "../elsewhere"},
+        {"columns": {"env_steps": [0, 1], "wall_s": [0.0]}},
+        {"columns": {"wall_s": [0.0]}},
+        {"pictures": {"../x.png": ""}},
+        {"pictures": {"x.png": "x"}},
+    ],
+    ids=str,
+)
+def test_a_line_that_is_no_run_is_named_before_anything_is_made(out, tmp_path_factory, change):
+    pages, elsewhere = out / "pages", tmp_path_factory.mktemp("elsewhere")
+    pages.mkdir()
+    archive.pack(pages, results(DEPTH, "laptop", out)[:1], out)
+    lines = (pages / archive.RUNS).read_text().splitlines()
+    last = {key: value for key, value in (json.loads(lines[-1]) | change).items() if value is not None}
+    (pages / archive.RUNS).write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    with pytest.raises(ConfigError, match=rf"line {len(lines)} of runs\.jsonl is no run"):
+        archive.unpack(pages, elsewhere)
+    assert not list(elsewhere.iterdir())
+
+
 def test_the_page_has_the_numbers_and_what_is_missing(out):
     plain = dataclasses.replace(DEPTH, analyses=())
     found = results(plain, "laptop", out)
@@ -321,3 +413,20 @@ def test_learners_are_told_apart_by_the_values_of_their_changes():
         "depth=8 (learner 3)",
         "depth=8 (learner 4)",
     ]
+
+
+def test_how_much_of_the_work_is_done_goes_by_updates_and_layers(out, capsys):
+    """Of two jobs of five runs: the rows written by hand end early in one of depth 32's."""
+    found = [cell for cell in cells(DEPTH, "laptop") if cell.labels["task"] == "point_big_maze"]
+    shallow, deep = found[0], found[-1]
+    work = [Job(cell, folders(cell, out)) for cell in (shallow, deep)]
+    total = deep.config.train.total_env_steps
+    last = [row["env_steps"] for folder in folders(deep, out).values() for row in rows.read(folder)[-1:]]
+    expected = (5 * 4 + 32 * sum(last) / total) / (5 * (4 + 32))
+    assert 0.0 < expected < 1.0
+    assert watch.share(work) == pytest.approx(expected)
+    assert watch.words(0.5, 0.25, 60.0) == "50% of the work done, left 2 min 00 s"
+    assert watch.words(0.25, 0.25, 60.0) == "25% of the work done, left ?"
+    with watch.lines(work, every_s=0.05):
+        time.sleep(0.5)
+    assert capsys.readouterr().out.startswith(f"{expected:.0%} of the work done, left ?\n")

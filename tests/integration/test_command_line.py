@@ -1,5 +1,6 @@
 """The command line as a user meets it: mistakes cost one line, nothing is lost, help names every field."""
 
+import errno
 import importlib
 import os
 import subprocess
@@ -10,10 +11,12 @@ import pytest
 
 from deepcrl import cli
 from deepcrl.algorithms import ALGORITHMS, DEFAULT_ALGORITHM
-from deepcrl.config import Config, EnvConfig, agent_defaults, config_id, override
+from deepcrl.config import Config, ConfigError, EnvConfig, agent_defaults, config_id, override
 from deepcrl.envs import registry
 from deepcrl.flags import config_flags
 from deepcrl.presets import preset
+from deepcrl.program import build
+from deepcrl.train import create_run_dir
 
 MISTAKES = {
     "unknown environment": (["--env", "ant_u_mze"], ["'ant_u_mze'", "ant_u_maze"]),
@@ -264,6 +267,58 @@ def test_doctor_names_device_cores_and_engines(capsys: pytest.CaptureFixture):
     text = capsys.readouterr().out
     for word in ("device", "usable cores", "mujoco", "optional", "GiB"):
         assert word in text
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a/report.html"), "a/report.html: No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError("a reason of its own"), "a reason of its own"),
+    ],
+)
+def test_a_full_disk_costs_one_line(
+    failure: OSError, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def full(args: list[str]) -> int:
+        raise failure
+
+    monkeypatch.setattr(cli, "_report", full)
+    assert cli.main(["report", "x"]) == 2
+    assert capsys.readouterr().err == f"error: {words}\n"
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    def interrupted(args: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    for command in ("evaluate", "report", "experiment"):
+        monkeypatch.setattr(cli, f"_{command}", interrupted)
+        assert cli.main([command]) == 130
+        assert capsys.readouterr() == ("", "interrupted\n")
+
+
+@pytest.mark.parametrize("name", ["machine.json", "config.json"])
+def test_a_folder_that_cannot_be_filled_is_left_as_it_was(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A disk that is full at either file: nothing stays that neither `train` nor `resume` would take."""
+    rename = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(self, target)
+
+    program = build(preset())
+    (tmp_path / "empty").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        for run_dir in (tmp_path / "new", tmp_path / "empty"):
+            with pytest.raises(ConfigError, match=f"out = '{run_dir}' cannot be written: No space left on device"):
+                create_run_dir(program, run_dir)
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+    create_run_dir(program, tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["config.json", "machine.json"]
 
 
 def test_a_reader_that_leaves_is_no_error():

@@ -1,5 +1,7 @@
 """Experiments as a user runs them: whole at smoke scale, killed and begun again, with a failing cell, on a cluster."""
 
+import dataclasses
+import math
 import os
 import shutil
 import signal
@@ -7,14 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from deepcrl.cli import main
+from deepcrl.config import ConfigError
 from deepcrl.experiments import EXPERIMENTS, cells, lookup, runner, runs
 from deepcrl.experiments.results import results
+from deepcrl.lock import held
 from deepcrl.logging import rows
+from deepcrl.program import build
+from deepcrl.train import create_run_dir
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +150,34 @@ def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture):
         assert words in said
         assert len(said.splitlines()) == 1
     assert not os.listdir(tmp_path)
+
+
+def test_a_run_that_another_process_trains_is_waited_for(out: Path, capfd: pytest.CaptureFixture):
+    assert main(["experiment", "run", "width", "--scale", "smoke", "--out", str(out), "--jobs", "1"]) == 0
+    cell = cells(lookup("width"), "smoke")[0]
+    job = runs.Job(cell, runs.folders(cell, out))
+    (folder, *_) = job.folders.values()
+    with ThreadPoolExecutor(1) as pool:
+        with held(folder):
+            assert main(["resume", str(folder)]) == 2
+            assert f"'{folder}' is being trained by another process" in capfd.readouterr().err
+            waiting = pool.submit(runs.train, job)
+            while f"waiting for another process that trains {folder.name}" not in capfd.readouterr().out:
+                assert not waiting.done(), waiting.result()
+                time.sleep(0.01)
+        assert waiting.result(timeout=60)
+
+
+def test_a_diverged_run_has_failed_and_stops_no_other_seed(tmp_path: Path, capfd: pytest.CaptureFixture):
+    cell = cells(lookup("width"), "smoke")[0]
+    first, second = (dataclasses.replace(cell.config, seed=seed) for seed in (0, 1))
+    job = runs.Job(cell, {0: tmp_path / "broken", 1: tmp_path / "whole"})
+    create_run_dir(build(first), tmp_path / "broken")
+    rows.append(tmp_path / "broken", {"env_steps": 200, "train/critic_loss": math.inf})
+    before = (tmp_path / "broken" / rows.FILE).read_bytes()
+    with pytest.raises(ConfigError, match=r"^seed 0: '.*broken' diverged at 200 env steps: train/critic_loss not fin"):
+        runs.train(job)
+    assert "failed: broken: " in capfd.readouterr().out
+    assert (tmp_path / "broken" / rows.FILE).read_bytes() == before
+    assert runs.state_of(tmp_path / "broken", first) == "failed"
+    assert runs.state_of(tmp_path / "whole", second) == "done"

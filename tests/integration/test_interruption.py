@@ -8,11 +8,19 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+from deepcrl import checkpoint, cli
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.cli import INTERRUPTED, parse_train
+from deepcrl.config import Config, ConfigError
+from deepcrl.lock import held
+from deepcrl.program import Program, TrainState, init_state
 from deepcrl.train import resume, train
+
+loop = sys.modules["deepcrl.train"]  # the package has a function of this name
 
 POINT = ("--env", "point_u_maze", "--num-envs", "8", "--unroll-length", "20", "--prefill-steps", "40")
 ANT = ("--env", "ant", "--num-envs", "4", "--unroll-length", "20", "--prefill-steps", "40", "--episode-length", "50")
@@ -96,14 +104,20 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_it_used(
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
     resume(run_dir)
-    assert f"checkpoint {int(newest.name)} is damaged" in capsys.readouterr().out
+    assert f"checkpoint {int(newest.name)} is damaged" in capsys.readouterr().err
     assert numbers(run_dir) == numbers(whole["point"])
 
 
+def files(run_dir: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and time of every file."""
+    found = (path for path in run_dir.rglob("*") if path.is_file())
+    return {str(path.relative_to(run_dir)): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
+
+
 def test_a_finished_run_is_left_as_it_is(whole: dict[str, Path]):
-    before = (whole["point"] / "metrics.jsonl").read_text()
-    finish(start("resume", str(whole["point"])))
-    assert (whole["point"] / "metrics.jsonl").read_text() == before
+    before = files(whole["point"])
+    assert f"already finished: {whole['point']}" in finish(start("resume", str(whole["point"]))).replace("\n", "")
+    assert files(whole["point"]) == before
 
 
 def test_resume_of_a_run_killed_before_its_second_row(whole: dict[str, Path], tmp_path: Path):
@@ -122,6 +136,108 @@ def test_a_run_without_its_checkpoints_keeps_its_numbers(whole: dict[str, Path],
     shutil.copytree(whole["point"], run_dir, ignore=shutil.ignore_patterns("checkpoints"))
     with pytest.raises(CheckpointError, match="whose checkpoints are gone"):
         resume(run_dir)
+    assert numbers(run_dir) == numbers(whole["point"])
+
+
+def test_a_run_without_its_numbers_keeps_its_checkpoints(whole: dict[str, Path], tmp_path: Path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(whole["point"], run_dir, ignore=shutil.ignore_patterns("metrics.jsonl"))
+    before = files(run_dir)
+    with pytest.raises(CheckpointError, match=r"whose numbers are gone: metrics\.jsonl has no row of 0 env steps"):
+        resume(run_dir)
+    assert files(run_dir) == before
+    lines = (whole["point"] / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run_dir / "metrics.jsonl").write_text("".join(lines[:2] + lines[3:]))
+    with pytest.raises(CheckpointError, match=rf"no row of {json.loads(lines[2])['env_steps']:,} env steps"):
+        resume(run_dir)
+
+
+def config_of(name: str) -> Config:
+    return parse_train(list(BUDGETS[name]))[0]
+
+
+def test_a_folder_is_trained_by_one_process_at_a_time(whole: dict[str, Path], tmp_path: Path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(whole["point"], run_dir)
+    (run_dir / "checkpoints" / "draft-1").mkdir()  # which a save under way would be
+    before = files(run_dir)
+    with held(run_dir):
+        assert f"'{run_dir}' is being trained by another process" in finish(start("resume", str(run_dir)), 2)
+        with (
+            pytest.raises(ConfigError, match="is being trained by another process"),
+            held(tmp_path / "x" / ".." / "run"),
+        ):
+            pass
+    assert files(run_dir) == before
+    with held(tmp_path / "new"), pytest.raises(ConfigError, match="new' is being trained by another process"):
+        train(config_of("point"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert resume(run_dir).already, "it has been let go of"
+
+
+def poisoned(program: Program) -> TrainState:
+    """A beginning whose critic is broken: the first updates give numbers that are not finite."""
+    state = init_state(program)
+    critic = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), state.agent.critic)
+    return state._replace(agent=state.agent._replace(critic=critic))
+
+
+def test_a_diverged_run_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run_dir = tmp_path / "run"
+    monkeypatch.setattr(loop, "init_state", poisoned)
+    with pytest.raises(FloatingPointError, match=r"'.*run' diverged at 800 env steps: train/.* not finite"):
+        train(config_of("point"), run_dir)
+    monkeypatch.undo()
+    assert [row["env_steps"] for row in numbers(run_dir)] == [0, 800]
+    assert numbers(run_dir)[1]["train/actor_loss"] is None
+    assert checkpoint.steps(run_dir / "checkpoints") == [0], "nothing broken is saved"
+    before = files(run_dir)
+    with pytest.raises(FloatingPointError, match="diverged at 800 env steps"):
+        resume(run_dir)
+    assert cli.main(["resume", str(run_dir)]) == 1
+    assert files(run_dir) == before
+
+
+def test_what_is_saved_at_an_interruption_has_no_score(
+    whole: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+):
+    run_dir, collect = tmp_path / "run", loop._collection
+
+    def interrupted(program, state, index, *rest):
+        found = collect(program, state, index, *rest)
+        if index == 6:  # 7 collections: between the evaluations after 5 and 8
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_collection", interrupted)
+        assert not train(config_of("point"), run_dir).finished
+    assert "stopping after this collection; again to stop at once" in capfd.readouterr().err
+    folder = run_dir / "checkpoints"
+    assert checkpoint.newest(folder) == 7
+    assert json.loads((folder / "0000000007" / checkpoint.MANIFEST).read_text())["score"] is None
+    assert checkpoint.best(folder) == 5
+    resume(run_dir)
+    assert numbers(run_dir) == numbers(whole["point"])
+
+
+def test_a_signal_before_the_first_collection_counts(
+    whole: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+):
+    run_dir, said = tmp_path / "run", []
+
+    def slow(program):
+        said.append(capfd.readouterr().out)
+        signal.raise_signal(signal.SIGINT)
+        return init_state(program)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "init_state", slow)
+        result = train(config_of("point"), run_dir)
+    assert (result.finished, result.rows) == (False, [])
+    assert "crl on point_u_maze" in said[0], "what is about to run is said before it is prepared"
+    assert "preparing" in said[0]
+    resume(run_dir)
     assert numbers(run_dir) == numbers(whole["point"])
 
 

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepcrl import ConfigError, override, preset, seeds, train
+from deepcrl import ConfigError, checkpoint, override, preset, seeds, train
 from deepcrl.analysis.statistics import score
+from deepcrl.lock import held
 from deepcrl.logging import rows
+from deepcrl.program import init_state
 from deepcrl.train import restore
 from reference.settings import TINY
 
@@ -71,6 +73,61 @@ def test_seeds_that_stopped_apart_go_on_in_groups(at_once, tmp_path):
     assert all(result.finished for result in results)
     for seed in (3, 1):
         assert_close(rows.read(again / f"seed-{seed}"), rows.read(at_once / f"seed-{seed}"))
+
+
+def test_a_kill_between_two_first_saves_leaves_no_row_twice(at_once, tmp_path, monkeypatch):
+    out, saved = tmp_path / "killed", []
+
+    def save(*args, **kwargs):
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(checkpoint_save(*args, **kwargs))
+
+    checkpoint_save = checkpoint.save
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save)
+        with pytest.raises(KeyboardInterrupt):
+            seeds.train_seeds(SMALL, (3, 1), out)
+    assert [len(rows.read(out / f"seed-{seed}")) for seed in (3, 1)] == [1, 1]
+    assert not (out / "seed-1" / "checkpoints").exists()
+    assert all(result.finished for result in seeds.train_seeds(SMALL, (3, 1), out))
+    for seed in (3, 1):
+        assert_close(rows.read(out / f"seed-{seed}"), rows.read(at_once / f"seed-{seed}"))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_seed_that_diverges_stops_no_other(at_once, tmp_path, monkeypatch, together):
+    def poisoned(program):
+        state = init_state(program)
+        if program.seeds == (3,):
+            broken = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), state.agent.critic)
+            state = state._replace(agent=state.agent._replace(critic=broken))
+        return state
+
+    with monkeypatch.context() as patch:
+        patch.setattr(seeds, "init_state", poisoned)
+        with pytest.raises(FloatingPointError, match=r"seed-3' diverged at .* not finite$"):
+            seeds.train_seeds(SMALL, (3, 1), tmp_path, together=together)
+    assert_close(rows.read(tmp_path / "seed-1"), rows.read(at_once / "seed-1"))
+    assert len(rows.read(tmp_path / "seed-3")) == 2
+    assert checkpoint.steps(tmp_path / "seed-3" / "checkpoints") == [0]
+    assert json.loads((tmp_path / seeds.SUMMARY).read_text())["seeds"] == [1]
+    before = (tmp_path / "seed-3" / rows.FILE).read_bytes()
+    with pytest.raises(FloatingPointError, match="seed-3' diverged at"):
+        seeds.train_seeds(SMALL, (3, 1), tmp_path, together=together)
+    assert (tmp_path / "seed-3" / rows.FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_seeds_that_another_process_trains_are_refused(folder, together):
+    with held(folder / "seed-1"), pytest.raises(ConfigError, match="seed-1' is being trained by another process"):
+        seeds.train_seeds(SMALL, (3, 1), folder, together=together)
+
+
+def test_only_folders_named_by_a_number_are_seeds(tmp_path):
+    for name in ("seed-10", "seed-2", "seed-abc", "seed-", "seed-3.lock", "seed-²"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in seeds.run_dirs(tmp_path)] == ["seed-2", "seed-10"]
 
 
 def test_host_environments_cannot_be_trained_at_once(tmp_path):

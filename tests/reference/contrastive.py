@@ -1,4 +1,4 @@
-"""Energies, losses and penalties of fact sheet 1.2 and 1.3, with explicit loops, in float64."""
+"""Energies, losses and penalties of docs/algorithm.md, with explicit loops, in float64."""
 
 import itertools
 import math

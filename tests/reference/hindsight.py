@@ -1,4 +1,4 @@
-"""The hindsight goal distribution of fact sheet 1.5 by enumeration, and a replay that is a Python list."""
+"""The hindsight goal distribution of docs/algorithm.md by enumeration, and a replay that is a Python list."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The networks of fact sheet 1.1 on float64 trees of the package's parameters (`numeric.to64`): a loop per layer."""
+"""The networks of docs/algorithm.md on float64 trees of the package's parameters (`numeric.to64`): a loop per layer."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ def trunk(
     branch_scale: str = "none",
     final_norm: bool = False,
 ) -> np.ndarray:
-    """Stem, blocks and what follows them, of any architecture (fact sheet 1.1, 2.7, 4.12), a layer at a time."""
+    """Stem, blocks and what follows them, of any architecture (docs/algorithm.md), a layer at a time."""
     units = parameters.stack.units
     blocks, block_size = units.dense.kernel.shape[:2]
     if backbone == "preactivation":
@@ -100,7 +100,7 @@ def policy(state: np.ndarray, goal: np.ndarray, parameters: Any) -> tuple[np.nda
 
 
 def tanh_gaussian_log_prob(action: np.ndarray, mean: np.ndarray, log_std: np.ndarray, eps: float = 1e-6) -> np.ndarray:
-    """log p(a) by change of variables: a = tanh(u) has |da/du| = 1 - a^2, here with the fact sheet's 1e-6."""
+    """log p(a) by change of variables: a = tanh(u) has |da/du| = 1 - a^2, here with the release's 1e-6."""
     u, sigma = np.arctanh(action), np.exp(log_std)
     normal = np.exp(-((u - mean) ** 2) / (2.0 * sigma**2)) / np.sqrt(2.0 * np.pi * sigma**2)
     return np.log(normal / (1.0 - action**2 + eps)).sum(axis=-1)

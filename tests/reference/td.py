@@ -1,4 +1,4 @@
-"""Temporal-difference targets, losses, hindsight rows and optimal values, from the formulas of fact sheet 2.1.
+"""Temporal-difference targets, losses, hindsight rows and optimal values, from the formulas of docs/baselines.md.
 
 Networks are float64 trees of the package's parameters (`numeric.to64`); twin critics have a leading axis [2].
 """

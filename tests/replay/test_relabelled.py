@@ -165,3 +165,11 @@ def test_the_settings_choose_strategy_and_share(wrapped, name):
         assert all((draws[-1].outcome != other.outcome).any() for other in draws[:-1])
     assert not configured(name).draw(key, wrapped.replay, shape).relabelled.any()
     assert 0.6 < np.mean(configured(f"{name}_her").draw(key, wrapped.replay, shape).relabelled) < 0.95
+
+
+def test_every_update_of_a_collection_mixes_anew(wrapped):
+    """One coin for all updates' k-th row would leave each column all last steps, or all drawn ones."""
+    rows = hindsight.sample_relabelled(jax.random.key(3), wrapped.replay, (200, 50), "mixed", 1.0)
+    left = buffer.steps_left(wrapped.replay, rows.time, rows.env)
+    last = np.asarray(rows.outcome == rows.time + left).mean(axis=0)
+    assert ((last > 0.5) & (last < 0.95)).all()

@@ -48,6 +48,11 @@ def test_choice_takes_far_goals_as_well_where_all_are_different():
     assert [one.episode for one in chosen] == [0, 25, 50, 74, 99]
 
 
+def test_the_share_of_failures_is_rounded_to_the_nearest():
+    chosen = choose(episodes_to([(8.0, 12.0)] * 5, [True, True, False, False, False]), 3)
+    assert [one.reached for one in chosen].count(False) == 2
+
+
 def test_choice_of_few_takes_all():
     assert len(choose(episodes_to([(8.0, 12.0)] * 3, [True, False, True]), 16)) == 3
 

@@ -1,4 +1,4 @@
-"""Contrastive RL with deep residual networks (paper, section 3; fact sheet 1).
+"""Contrastive RL with deep residual networks (paper, section 3; docs/algorithm.md).
 
 Read top to bottom: agent, losses, update, acting, relabelling, diagnostics, and the record that joins them.
 """
@@ -141,7 +141,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         )
 
     def update(agent: CRLAgent, batch: Batch, key: PRNGKeyArray) -> tuple[CRLAgent, Metrics]:
-        """One step of actor, temperature and critic, in this order, all from the old parameters (fact sheet 1.4)."""
+        """One step of actor, temperature and critic, in this order, all from the old parameters."""
         # psi(g) serves both losses: the actor sees it as a constant, the critic's gradient returns through `pull_psi`.
         psi, pull_psi = jax.vjp(lambda net: net(batch.goal), agent.critic.psi)
 

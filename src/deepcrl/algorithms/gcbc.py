@@ -1,4 +1,4 @@
-"""Imitation of one's own past: the action of a step was right for what its trajectory reached later (fact sheet 2.2).
+"""Imitation of one's own past: the action of a step was right for what its trajectory reached later.
 
 GCBC draws that goal geometrically, GCSL (Ghosh et al., 2021) uniformly over the rest of the trajectory, and may keep
 the entropy of the policy at a target. There is no critic. Read top to bottom: settings, agent, update, losses, record.

@@ -1,4 +1,4 @@
-"""Quasimetric RL: a distance as long as one-step constraints let it be (fact sheet 2.6; Wang et al., 2023).
+"""Quasimetric RL: a distance as long as one-step constraints let it be (Wang et al., 2023).
 
 d(phi(s), psi(g)) is to be the least number of steps from a state to a goal. Random pairs are pushed apart, while a step
 may cost at most 1 and a state is at its own goal; the triangle inequality, which the quasimetric has by construction,

@@ -1,4 +1,4 @@
-"""Soft actor-critic with hindsight experience replay (fact sheet 2.1; Haarnoja et al., 2018).
+"""Soft actor-critic with hindsight experience replay (Haarnoja et al., 2018).
 
 Read top to bottom: settings, agent, update, losses, and the record that joins them.
 """

@@ -27,7 +27,7 @@ COLUMNS = ("state", "action", "goal", "next_state", "terminated")
 
 @dataclass(frozen=True)
 class TDConfig(AgentConfig):
-    """Settings of both algorithms; the fact sheet's recommendations (2.1)."""
+    """Settings of both algorithms; those of the papers of SAC and TD3 (docs/baselines.md)."""
 
     discount: float = 0.99
     """Gamma of the value, the discounted time at goal."""

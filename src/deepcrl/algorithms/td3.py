@@ -1,4 +1,4 @@
-"""Twin delayed deterministic policy gradient with hindsight experience replay (fact sheet 2.1; Fujimoto et al., 2018).
+"""Twin delayed deterministic policy gradient with hindsight experience replay (Fujimoto et al., 2018).
 
 Read top to bottom: settings, agent, update, acting, and the record that joins them.
 """

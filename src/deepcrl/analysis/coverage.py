@@ -11,7 +11,7 @@ from deepcrl import checkpoint
 from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import cells
 from deepcrl.program import build, check_unchanged, init_replay, make_envs
-from deepcrl.replay.buffer import valid_times
+from deepcrl.replay.buffer import Replay, valid_times
 from deepcrl.train import load_config
 
 
@@ -44,14 +44,18 @@ def coverage(run_dir: str | Path) -> Coverage:
     if scene.layout is None:
         raise ConfigError(f"{config.env.name} has no cells that could be counted")
     program, folder = build(config), run_dir / "checkpoints"
-    newest = checkpoint.newest(folder, warn=lambda text: print(f"warning: {text}", flush=True))
+    newest = checkpoint.newest(folder)
     replay, info = checkpoint.restore(folder, newest, jax.eval_shape(lambda: init_replay(program)), part="replay")
     check_unchanged(config, info, run_dir, newest)
+    states, first = stored_states(replay)
+    return of_positions(states[..., list(spec.goal_indices[:2])], first, scene.layout, scene.cell_size)
+
+
+def stored_states(replay: Replay) -> tuple[Float[np.ndarray, "T N S"], int]:
+    """What a replay still holds, oldest first, and the time of the first."""
     first, end = map(int, valid_times(replay))
-    times = np.arange(first, end)
     column = np.asarray(replay.columns["state"])
-    position = column[times % len(column)][..., list(spec.goal_indices[:2])]
-    return of_positions(position, first, scene.layout, scene.cell_size)
+    return column[np.arange(first, end) % len(column)], first
 
 
 def of_positions(

@@ -1,4 +1,4 @@
-"""Energies f(x, y): how much alike two embeddings are, per pair and for all pairs of a batch (fact sheet 1.2)."""
+"""Energies f(x, y): how much alike two embeddings are, per pair and for all pairs of a batch (paper, section 3)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -44,7 +44,7 @@ def _normalise(x: Float[Array, "... R"]) -> Float[Array, "... R"]:
 
 
 def mrn(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "..."]:
-    """Metric residual network: mean over components of an asymmetric part and a metric (fact sheet 2.5).
+    """Metric residual network: mean over components of an asymmetric part and a metric (Liu et al., 2023).
 
     Of each component, the first half gives max_k relu(x_k - y_k), the second half the L2 distance. Inputs broadcast.
     """
@@ -59,7 +59,7 @@ def mrn(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "...
 
 
 def iqe(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "..."]:
-    """Interval quasimetric: half the mean and half the maximum over components (fact sheet 2.5; alpha stays 1/2).
+    """Interval quasimetric: half the mean and half the maximum over components (Wang and Isola, 2022; alpha stays 1/2).
 
     A component's distance is the length of the union of the intervals [x_k, max(x_k, y_k)]. Inputs broadcast.
     """

@@ -1,4 +1,4 @@
-"""Contrastive losses over logits L[i, j] = f(phi(s_i, a_i), psi(g_j)); positives on the diagonal (fact sheet 1.3)."""
+"""Contrastive losses over logits L[i, j] = f(phi(s_i, a_i), psi(g_j)); positives on the diagonal (paper, section 3)."""
 
 from collections.abc import Callable
 

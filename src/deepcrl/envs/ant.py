@@ -1,4 +1,4 @@
-"""The four-legged ant on an open plane or in a maze, built from scratch (fact sheet 4.1)."""
+"""The four-legged ant on an open plane or in a maze, built from scratch (docs/fidelity.md)."""
 
 from typing import TYPE_CHECKING, NamedTuple
 

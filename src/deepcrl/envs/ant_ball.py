@@ -1,4 +1,4 @@
-"""The ant that is to push a ball to a goal, on an open plane or in a maze (fact sheet 2.3, 4.1)."""
+"""The ant that is to push a ball to a goal, on an open plane or in a maze (docs/fidelity.md)."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The ant that has to push a box out of its way to reach the goal (fact sheet 2.4, 4.1)."""
+"""The ant that has to push a box out of its way to reach the goal (docs/fidelity.md)."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Tasks of the Franka arm: reach a point, grasp a cube, push it, pick it from one bin into another (fact sheet 2.9)."""
+"""Tasks of the Franka arm: reach a point, grasp a cube, push it, pick it from one bin into another."""
 
 from typing import NamedTuple
 

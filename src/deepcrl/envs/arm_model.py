@@ -1,4 +1,4 @@
-"""The Franka arm and what it works on, built from scratch (fact sheet 4.6): record of a scene in, MuJoCo model out.
+"""The Franka arm and what it works on, built from scratch: record of a scene in, MuJoCo model out.
 
 What touches what is said pair by pair; every other geom is decoration, without mass. Coordinates: cube (a free body: 7
 positions, 6 velocities), goal marker (likewise), seven joints or the x, y, z of a hand without an arm, then fingers.

@@ -1,4 +1,4 @@
-"""The half cheetah: a planar runner that is to come to rest five metres on (fact sheet 2.7, 4.3)."""
+"""The half cheetah: a planar runner that is to come to rest five metres on (docs/fidelity.md)."""
 
 import math
 from typing import TYPE_CHECKING, NamedTuple

@@ -1,4 +1,4 @@
-"""The humanoid on an open plane or in a maze, built from scratch (fact sheet 2.5 and 4.2)."""
+"""The humanoid on an open plane or in a maze, built from scratch (docs/fidelity.md)."""
 
 from typing import TYPE_CHECKING, NamedTuple
 

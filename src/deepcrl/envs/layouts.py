@@ -1,9 +1,11 @@
 """Mazes as text: '#' wall, 'R' start, 'G' goal candidate, 'B' start of a ball, '.' free cell that is never a goal.
 
-Cell (i, j), row i and column j, has its centre at (i, j) * cell_size. The layouts are the paper's (fact sheet 3).
+Cell (i, j), row i and column j, has its centre at (i, j) * cell_size. The layouts are the release's.
 """
 
 import numpy as np
+
+from deepcrl.config import ConfigError
 
 Layout = tuple[str, ...]
 
@@ -97,8 +99,14 @@ def corridor(layout: Layout) -> np.ndarray:
 
 def stitching_pairs(layout: Layout, distances: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of cells [P, 2, 2], start and goal, that lie one of `distances` steps apart along the corridor, and their
-    probabilities [P]: all distances alike, and all pairs of one distance alike (fact sheet 3.4)."""
+    probabilities [P]: all distances alike, and all pairs of one distance alike (Figure 11; docs/fidelity.md).
+
+    Raises:
+        ConfigError: for a distance that no two cells of the corridor have.
+    """
     path = corridor(layout)
+    if outside := [k for k in distances if not 0 < k < len(path)]:
+        raise ConfigError(f"distances = {distances} must lie between 1 and {len(path) - 1}; {outside[0]} does not")
     pairs = [np.stack([path[:-k], path[k:]], axis=1) for k in distances]
     weights = [np.full(len(some), 1.0 / len(some)) for some in pairs]
     return np.concatenate(pairs), np.concatenate(weights) / len(distances)

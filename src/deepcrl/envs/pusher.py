@@ -1,4 +1,4 @@
-"""A seven-joint arm that pushes objects to goal discs on a table, or reaches for one (fact sheet 2.8, 4.4)."""
+"""A seven-joint arm that pushes objects to goal discs on a table, or reaches for one (docs/fidelity.md)."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""A planar arm of two joints whose tip is to reach a point (fact sheet 2.6, 4.4)."""
+"""A planar arm of two joints whose tip is to reach a point (docs/fidelity.md)."""
 
 from typing import TYPE_CHECKING
 

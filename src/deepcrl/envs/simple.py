@@ -1,4 +1,4 @@
-"""A ball driven through the ant's mazes: the ant's task without the gait (fact sheet 2.10, 4.5)."""
+"""A ball driven through the ant's mazes: the ant's task without the gait (docs/fidelity.md)."""
 
 from typing import TYPE_CHECKING
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpringParameters:
-    """What the pipeline needs to know beyond the model (fact sheet 4.0), in SI units."""
+    """What the pipeline needs to know beyond the model, as in the release's model files, in SI units."""
 
     stiffness: float
     """Of the springs that hold a joint's two links together."""

@@ -14,9 +14,10 @@ from typing import Any
 from deepcrl.config import ConfigError
 from deepcrl.experiments import runs
 from deepcrl.experiments.results import Result
+from deepcrl.files import replace_file
 from deepcrl.logging import rows
-from deepcrl.report.build import replace_file
 from deepcrl.report.findings import FOLDER
+from deepcrl.train import load_machine
 
 RUNS = "runs.jsonl"
 DIGITS = 7
@@ -67,10 +68,25 @@ def _read(pages: Path) -> dict[str, dict[str, Any]]:
     for number, text in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
         try:
             line = json.loads(text)
+            _check(line)
             found[line["run"]] = line
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"pages = {str(pages)!r}: line {number} of {RUNS} is no run") from error
     return found
+
+
+def _check(line: dict[str, Any]) -> None:
+    """Raises ValueError, KeyError, TypeError or AttributeError unless `unpack` can make a run folder of a line."""
+    if Path(line["run"]).name != line["run"]:
+        raise ValueError("the run's name leads out of its folder")
+    if not all(type(row["env_steps"]) is int for row in _rows(line["columns"])):
+        raise ValueError("rows are counted in whole env steps")
+    if not all(isinstance(line[key], dict) for key in ("config", "machine", "analysis", "pictures")):
+        raise TypeError("its parts are objects")
+    if any(Path(name).name != name for name in (*line["analysis"], *line["pictures"])):
+        raise ValueError("a file's name leads out of its folder")
+    for content in line["pictures"].values():
+        base64.b64decode(content)
 
 
 def _line(folder: Path, with_pictures: bool) -> dict[str, Any]:
@@ -83,7 +99,7 @@ def _line(folder: Path, with_pictures: bool) -> dict[str, Any]:
     return {
         "run": folder.name,
         "config": json.loads((folder / "config.json").read_text()),
-        "machine": json.loads((folder / "machine.json").read_text()),
+        "machine": load_machine(folder),
         "columns": _columns(rows.read(folder)),
         "analysis": findings,
         "pictures": pictures,

@@ -140,7 +140,7 @@ def _run(args: list[str]) -> int:
     submitit = _pairs(slurm)
     if slurm and launcher != "slurm":
         raise ConfigError(f"slurm = {' '.join(slurm)!r} needs launcher = 'slurm', not {launcher!r}")
-    from deepcrl.experiments import archive, runner, runs
+    from deepcrl.experiments import archive, runner, runs, watch
 
     archive.unpack(pages, out)
     work = runs.largest_first(runs.jobs(chosen, out))
@@ -150,10 +150,11 @@ def _run(args: list[str]) -> int:
     )
     ended = runner.on_slurm(work, out, submitit) if launcher == "slurm" else runner.in_processes(work, out, workers)
     failed = []
-    for count, (job, problem) in enumerate(ended, 1):
-        print(f"{count} of {len(work)}: {job.cell.name()}: {problem or 'done'}", flush=True)
-        if problem:
-            failed.append(f"{job.cell.name()}: {problem}")
+    with watch.lines(work):
+        for count, (job, problem) in enumerate(ended, 1):
+            print(f"{count} of {len(work)}: {job.cell.name()}: {problem or 'done'}", flush=True)
+            if problem:
+                failed.append(f"{job.cell.name()}: {problem}")
     _write(experiment, scale, out, pages)
     _write_index(pages, out)
     for words in failed:
@@ -172,11 +173,16 @@ def _status(args: list[str]) -> int:
         return name, out
 
     name, out = parse(options, "deepcrl experiment status", args)
-    from deepcrl.experiments.results import results, state_words
+    from deepcrl.experiments.results import failures, results, state_words
 
+    failed: dict[str, None] = {}  # experiments share runs
     for experiment in [lookup(name)] if name else EXPERIMENTS.values():
         for scale in experiment.scales:
-            print(f"{experiment.name:22} {scale:8} {state_words(results(experiment, scale, out))}")
+            found = results(experiment, scale, out)
+            print(f"{experiment.name:22} {scale:8} {state_words(found)}")
+            failed |= dict.fromkeys(failures(found, out))
+    for words in failed:
+        print(f"failed: {words}")
     return 0
 
 
@@ -223,7 +229,7 @@ def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
         jax.config.update("jax_compilation_cache_dir", str(out.resolve() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     from deepcrl.experiments import archive, page
-    from deepcrl.experiments.results import results
+    from deepcrl.experiments.results import failures, results
 
     found = results(experiment, scale, out)
     written = page.write(experiment, scale, found, pages, out)
@@ -232,6 +238,8 @@ def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
     widths = [max(len(row[k]) for row in (columns, *lines)) for k in range(len(columns))]
     for row in (columns, *lines):
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    for words in failures(found, out):
+        print(f"failed: {words}")
     print(f"report: {written[1]}")
 
 

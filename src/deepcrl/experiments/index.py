@@ -6,7 +6,7 @@ from pathlib import Path
 from deepcrl.experiments import page
 from deepcrl.experiments.record import SCALES, Experiment
 from deepcrl.experiments.results import results, state_words
-from deepcrl.report.build import replace_file
+from deepcrl.files import replace_file
 from deepcrl.report.html import Markup, table, tag
 from deepcrl.report.html import page as html_page
 

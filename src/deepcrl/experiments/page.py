@@ -1,6 +1,5 @@
 """An experiment's report, as Markdown with pictures and as one self-contained HTML page."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,10 +23,11 @@ from deepcrl.experiments.results import (
     state_words,
     value_of,
 )
-from deepcrl.report.build import replace_file
+from deepcrl.files import replace_file
 from deepcrl.report.charts import Series, interval_chart, line_chart
 from deepcrl.report.findings import FINDINGS, kept
 from deepcrl.report.text import MISSING, number
+from deepcrl.train import load_machine
 
 TIME_AT_GOAL = "time_at_goal"
 STATE = "; "
@@ -163,7 +163,7 @@ def circumstances(found: Sequence[Result], out: Path) -> dict[str, str]:
     for result in found:
         for seed, folder in runs.folders(result.cell, out).items():
             if result.states[seed] == "done":
-                machines.append(json.loads((folder / "machine.json").read_text()))
+                machines.append(load_machine(folder))
     machines.sort(key=lambda machine: str(machine.get("date")))
     words: dict[str, str] = {}
     for key in ("date", "processor", "cores", "device", "git_revision"):

@@ -102,12 +102,24 @@ def state_words(found: Sequence[Result]) -> str:
     """ "not run", "done", or how many runs of how many are."""
     by_run = {result.cell.runs[seed]: state for result in found for seed, state in result.states.items()}
     states = list(by_run.values())
-    done, begun = states.count("done"), states.count("partly")
+    done, begun, failed = (states.count(state) for state in ("done", "partly", "failed"))
     if done == len(states):
         return "done"
-    if not done and not begun:
+    if not done and not begun and not failed:
         return "not run"
-    return f"{done} of {len(states)} runs done" + (f", {begun} interrupted" if begun else "")
+    rest = {"interrupted": begun, "failed": failed}
+    return f"{done} of {len(states)} runs done" + "".join(f", {n} {word}" for word, n in rest.items() if n)
+
+
+def failures(found: Sequence[Result], out: Path) -> list[str]:
+    """Every failed run with its problem, in one line each."""
+    folders = {
+        folder: None
+        for result in found
+        for seed, folder in runs.folders(result.cell, out).items()
+        if result.states[seed] == "failed"
+    }
+    return [f"{folder.name}: {runs.problem(folder)}" for folder in folders]
 
 
 def claim_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:

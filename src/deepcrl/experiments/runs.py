@@ -1,28 +1,41 @@
 """Where the runs of experiments lie, how far each is, and training one cell's runs to their end."""
 
-import contextlib
-import fcntl
+import itertools
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from deepcrl import checkpoint
+from deepcrl.checkpoint import CheckpointError
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.experiments.record import Cell
+from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.nn.encoder import actor_depth, critic_depth
 from deepcrl.plan import plan
-from deepcrl.program import build, init_state, reseed
-from deepcrl.train import create_run_dir, load_config, restore, run
+from deepcrl.program import Program, build, init_state, reseed
+from deepcrl.train import (
+    Standing,
+    Stop,
+    create_run_dir,
+    diverged,
+    load_config,
+    restore,
+    run,
+    sound,
+    stop_on_signal,
+)
 
 INTERRUPTED = 3
 """Exit code of a worker that a signal ended with a checkpoint."""
-State = Literal["not run", "partly", "done"]
+State = Literal["not run", "partly", "done", "failed"]
 
 
 class Job(NamedTuple):
@@ -34,9 +47,15 @@ class Job(NamedTuple):
 
 
 def state_of(run_dir: Path, config: Config) -> State:
-    """How far a run is. Raises ConfigError when its folder holds another configuration's."""
+    """How far a run is; "failed" where `problem` says why it cannot go on.
+
+    Raises:
+        ConfigError: when its folder holds another configuration's.
+    """
     if not _begun(run_dir):
         return "not run"
+    if problem(run_dir):
+        return "failed"
     if config_id(load_config(run_dir)) != config_id(config):
         raise ConfigError(f"{str(run_dir)!r} holds a run of another configuration")
     found = rows.read(run_dir)
@@ -45,9 +64,36 @@ def state_of(run_dir: Path, config: Config) -> State:
     return "done" if found[-1]["env_steps"] == plan(config).total_env_steps else "partly"
 
 
+def problem(run_dir: Path) -> str:
+    """Why a run that was begun cannot go on: its files cannot be read, or training has diverged. Empty: it can."""
+    if not _begun(run_dir):
+        return ""
+    try:
+        load_config(run_dir)
+        return diverged(run_dir)
+    except ConfigError as error:
+        return str(error)
+
+
 def _begun(run_dir: Path) -> bool:
-    """Whether there is a run; a process killed before it wrote its configuration leaves an empty folder."""
-    return run_dir.exists() and not (run_dir.is_dir() and not any(run_dir.iterdir()))
+    """Whether there is a run. Without a configuration that can be read it has rows or checkpoints: a process that died
+    at its very beginning leaves neither."""
+    metrics = run_dir / rows.FILE
+    if (metrics.exists() and metrics.stat().st_size) or checkpoint.steps(run_dir / "checkpoints"):
+        return True
+    try:
+        load_config(run_dir)
+    except ConfigError:
+        return False
+    return True
+
+
+def _set_aside(run_dir: Path) -> None:
+    """Make way for a run that is not begun: what its folder holds all the same is kept under another name."""
+    if (run_dir.is_dir() and not any(run_dir.iterdir())) or not run_dir.exists():
+        return
+    names = (run_dir.with_name(f"{run_dir.name}.unreadable-{count}") for count in itertools.count(1))
+    run_dir.rename(next(path for path in names if not path.exists()))
 
 
 def folders(cell: Cell, out: Path) -> dict[int, Path]:
@@ -74,48 +120,52 @@ def jobs(cells: list[Cell], out: Path) -> list[Job]:
 
 
 def largest_first(work: Sequence[Job]) -> list[Job]:
-    """In an order that leaves no worker alone with a long job at the end: by updates times layers."""
+    """In an order that leaves no worker alone with a long job at the end."""
+    return sorted(work, key=lambda job: len(job.folders) * work_of(job.cell.config), reverse=True)
 
-    def size(job: Job) -> int:
-        config = job.cell.config
-        layers = actor_depth(config.network) + 2 * critic_depth(config.network)
-        return len(job.folders) * plan(config).total_updates * layers
 
-    return sorted(work, key=size, reverse=True)
+def work_of(config: Config) -> int:
+    """How much there is to do in a run: updates times layers."""
+    return plan(config).total_updates * (actor_depth(config.network) + 2 * critic_depth(config.network))
 
 
 def train(job: Job) -> bool:
     """Train a job's seeds one after another, with one compilation. False when a signal has ended one early.
 
     A folder belongs to one process at a time: a second one waits until the first has ended.
+
+    Raises:
+        ConfigError: after the others have been trained, when a seed has failed.
     """
-    program = build(job.cell.config)
+    program, problems = build(job.cell.config), []
     for seed, folder in job.folders.items():
-        own = reseed(program, seed)
-        with held(folder):
-            if state_of(folder, own.config) == "done":
-                continue
-            if _begun(folder):
-                start = restore(own, folder)
-            else:
-                create_run_dir(own, folder)
-                start = init_state(own), 0, 0.0
-            if not run(own, [folder], *start)[0].finished:
-                return False
+        try:
+            with held(folder, wait=True), stop_on_signal() as stop:
+                if not _train(reseed(program, seed), folder, stop):
+                    return False
+        except (ConfigError, CheckpointError, FloatingPointError) as error:
+            print(f"failed: {folder.name}: {error}", flush=True)
+            problems.append(f"seed {seed}: {error}")
+    if problems:
+        raise ConfigError("; ".join(problems))
     return True
 
 
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Alone with a run folder."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_name(f"{folder.name}.lock"), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that trains {folder.name}", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _train(program: Program, folder: Path, stop: Stop) -> bool:
+    """Train one run to its end. False when a signal has ended it early."""
+    if state_of(folder, program.config) == "done":
+        return True
+    if _begun(folder):
+        load_config(folder)  # which raises when it cannot be read
+        start = partial(restore, program, folder)
+    else:
+        _set_aside(folder)
+        create_run_dir(program, folder)
+
+        def start() -> Standing:
+            return Standing(init_state(program))
+
+    return sound(run(program, [folder], start, stop)[0]).finished
 
 
 def pin(core: int, share: int) -> None:

@@ -15,10 +15,9 @@ PLAIN_SECONDS = 20.0
 class Progress:
     """The progress line of one run. Rates are of this process and of the phase they name."""
 
-    def __init__(self, total_env_steps: int, env_steps: int, evals_left: int, console: Console | None = None):
+    def __init__(self, total_env_steps: int, console: Console | None = None):
         self.console = console or Console()
-        self.total, self.env_steps = total_env_steps, env_steps
-        self.evals_left = evals_left
+        self.total, self.env_steps, self.evals_left = total_env_steps, 0, 0
         self.phase = "starting"
         self.time_at_goal: float | None = None
         self._loop_seconds = self._loop_steps = self._eval_seconds = self._evals = 0.0
@@ -36,8 +35,12 @@ class Progress:
             yield self
         self._live = None
 
+    def stands(self, env_steps: int, evals_left: int) -> None:
+        """Where the run begins or goes on."""
+        self.env_steps, self.evals_left = env_steps, evals_left
+
     def enter(self, phase: str) -> None:
-        """Say what is going on now: compiling, prefilling, collecting, training, evaluating, saving."""
+        """Say what is going on now: preparing, compiling, prefilling, collecting, training, evaluating, saving."""
         self.phase = phase
         self._plain()
 

@@ -1,5 +1,5 @@
-"""Dense layers and what normalises them. Kernels start uniform(±1/√fan_in), biases at 0, as the paper's do (fact sheet
-1.1); hyperspherical kernels are those of SimbaV2 (fact sheet 2.7)."""
+"""Dense layers and what normalises them. Kernels start uniform(±1/√fan_in), biases at 0, as the release's do
+(docs/algorithm.md, Networks); hyperspherical kernels are those of SimbaV2 (Lee et al., 2025)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -110,7 +110,7 @@ def project(tree: Any) -> Any:
     """The tree with the weights of each output of every hyperspherical Dense in it divided by their L2 norm.
 
     To be called on the parameters after every step of an optimiser, and not on the optimiser's state: Adam's moments
-    have the same structure, and are left alone (fact sheet 2.7). All other leaves are returned as they are.
+    have the same structure, and are left alone. All other leaves are returned as they are.
     """
 
     def of_module(node: Any) -> Any:

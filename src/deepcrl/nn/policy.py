@@ -1,4 +1,4 @@
-"""Policies: the tanh-Gaussian one (fact sheet 1.1), with exact log-probabilities, and a deterministic one."""
+"""Policies: the tanh-Gaussian one, with exact log-probabilities, and a deterministic one."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Hindsight goals: for a stored step, a future step of the same trajectory, drawn in closed form (fact sheet 1.5)."""
+"""Hindsight goals: for a stored step, a future step of the same trajectory, drawn in closed form."""
 
 from typing import Literal, NamedTuple
 

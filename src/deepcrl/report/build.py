@@ -1,10 +1,10 @@
 """The report: read the run folder, look at the agent, set the page, replace report.html in one step."""
 
-import os
 from pathlib import Path
 
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.config import Config, ConfigError
+from deepcrl.files import replace_file
 from deepcrl.program import make_envs
 from deepcrl.report import details, sections
 from deepcrl.report.html import Markup, page, tag
@@ -66,14 +66,3 @@ def _episode_length(config: Config) -> int | None:
         return make_envs(config)[1].spec.episode_length
     except ConfigError:
         return config.env.episode_length
-
-
-def replace_file(path: Path, content: str) -> Path:
-    """Write beside and rename, so that a reader meets the old page or the new one, never half of one."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
-    with open(draft, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    return path

@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from deepcrl.files import replace_file
 from deepcrl.report import details, sections, text
-from deepcrl.report.build import FILE, replace_file
+from deepcrl.report.build import FILE
 from deepcrl.report.charts import Series, line_chart
 from deepcrl.report.html import Markup, page, section, table, tag
 from deepcrl.report.panels import BEHAVIOUR, Panel

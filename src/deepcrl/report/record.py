@@ -1,6 +1,5 @@
 """What a run folder says: configuration, machine, rows, and the numbers derived from them."""
 
-import json
 import statistics
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +10,7 @@ from deepcrl.config import Config, ConfigError
 from deepcrl.logging import rows as rows_lib
 from deepcrl.presets import preset
 from deepcrl.report.text import finite
-from deepcrl.train import load_config
+from deepcrl.train import load_config, load_machine
 
 LAST = 5
 """Evaluations that the paper averages for a score."""
@@ -48,8 +47,7 @@ class Record(NamedTuple):
     @property
     def diverged(self) -> list[str]:
         """Training metrics that are not finite in the last row."""
-        last = self.rows[-1] if self.rows else {}
-        return [name for name, value in last.items() if name.startswith("train/") and not finite(value)]
+        return rows_lib.broken(self.rows[-1]) if self.rows else []
 
 
 class Score(NamedTuple):
@@ -69,11 +67,7 @@ class Score(NamedTuple):
 def read(run_dir: Path) -> Record:
     """Read a run folder. Raises ConfigError when it holds no run."""
     config = load_config(run_dir)
-    try:
-        machine = json.loads((run_dir / "machine.json").read_text())
-    except (OSError, ValueError):
-        machine = None
-    return Record(run_dir, config, machine if isinstance(machine, dict) else None, rows_lib.read(run_dir))
+    return Record(run_dir, config, load_machine(run_dir) or None, rows_lib.read(run_dir))
 
 
 def score(record: Record, key: str, higher_is_better: bool) -> Score:

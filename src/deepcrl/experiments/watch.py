@@ -1,0 +1,58 @@
+"""How far the runs of an experiment are while they train: a line now and then, with the time that is left."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from deepcrl.config import ConfigError
+from deepcrl.experiments.runs import Job, work_of
+from deepcrl.logging import rows
+from deepcrl.plan import plan
+from deepcrl.report.text import duration
+
+EVERY_S = 60.0
+"""Seconds between two lines."""
+
+
+def share(work: Sequence[Job]) -> float:
+    """Which part of the work is done, from 0 to 1, by the last evaluation of every run: updates times layers."""
+    done = total = 0.0
+    for job in work:
+        each, env_steps = work_of(job.cell.config), plan(job.cell.config).total_env_steps
+        for folder in job.folders.values():
+            done += each * _last(rows.read(folder)) / env_steps
+            total += each
+    return done / total if total else 1.0
+
+
+def _last(some: Sequence[dict]) -> int:
+    return some[-1]["env_steps"] if some else 0
+
+
+def words(now: float, before: float, seconds: float) -> str:
+    """A share in words, and how long the rest will take if it goes on as it did since `before`, `seconds` ago."""
+    left = duration(seconds * (1.0 - now) / (now - before)) if now > before else "?"
+    return f"{now:.0%} of the work done, left {left}"
+
+
+@contextmanager
+def lines(work: Sequence[Job], every_s: float = EVERY_S) -> Iterator[None]:
+    """Print such a line now and then until the block ends."""
+    ended, started, before = threading.Event(), time.monotonic(), share(work)
+
+    def watch() -> None:
+        while not ended.wait(every_s):
+            try:
+                now = share(work)
+            except (ConfigError, OSError):  # a damaged folder is its own job's failure
+                continue
+            print(words(now, before, time.monotonic() - started), flush=True)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
