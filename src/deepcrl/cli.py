@@ -98,6 +98,8 @@ def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...] | None]:
     algorithm = early(args, "algorithm") or DEFAULT_ALGORITHM
     defaults = preset(env, scale, algorithm)
     refuse_others(args, algorithm)
+    if early(args, "out") == "":  # an empty shell variable, say; as a path it would be the present folder
+        raise ConfigError("out = '' must name a folder")
     flags = config_flags(defaults)
     fields = [
         (flag.name, Annotated[flag.hint, tyro.conf.arg(help=flag.doc)], lookup(defaults, flag.path)) for flag in flags

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from deepcrl import cli
 from deepcrl.algorithms import ALGORITHMS, DEFAULT_ALGORITHM
-from deepcrl.config import Config, ConfigError, EnvConfig, agent_defaults, config_id, override
+from deepcrl.config import Config, ConfigError, EnvConfig, agent_defaults, config_id, override, to_dict
 from deepcrl.envs import registry
 from deepcrl.flags import config_flags
 from deepcrl.presets import preset
@@ -104,6 +105,16 @@ def test_an_existing_folder_is_refused_and_kept(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().err.endswith(f"choose another folder, or `deepcrl resume {tmp_path}`\n")
 
 
+def test_an_empty_folder_name_is_not_the_present_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(tmp_path)
+    for args in (["--out", ""], ["--out="]):
+        assert cli.main(["train", *args]) == 2
+        assert capsys.readouterr().err == "error: out = '' must name a folder\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unwritable_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture):
     """A file where a parent folder should be: not even root can write below it."""
     (tmp_path / "file").write_text("")
@@ -142,11 +153,15 @@ def test_a_bad_value_of_another_command_costs_one_line(tmp_path: Path, capsys: p
 )
 def test_options_without_a_say_are_refused(args, words, tmp_path: Path, capsys: pytest.CaptureFixture):
     where = ["--out", str(tmp_path / "typo")] if args[0] == "experiment" else []
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(json.dumps(to_dict(preset())))
     assert cli.main([str(tmp_path / "run") if arg == "RUN" else arg for arg in args] + where) == 2
     error = capsys.readouterr().err
-    assert words in error
-    assert error.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    *begun, last = error.splitlines()  # some commands say first what they are about to do
+    assert last.startswith("error: ")
+    assert words in last
+    assert len(begun) <= 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "config.json"]
 
 
 def test_unknown_command(capsys: pytest.CaptureFixture):
