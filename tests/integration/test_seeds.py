@@ -63,11 +63,12 @@ def test_seeds_trained_at_once_are_the_runs_they_are_alone(folder, at_once):
 
 
 def test_seeds_that_stopped_apart_go_on_in_groups(at_once, tmp_path):
-    """Seed 1 lost its last checkpoint, as it does when the machine stops between two of them; seed 0 is new."""
+    """Seed 1 lost its last checkpoint, as it does when the machine stops between two of them; seed 0 died at once."""
     again = tmp_path / "again"
     shutil.copytree(at_once, again)
     checkpoints = again / "seed-1" / "checkpoints"
     shutil.rmtree(max(checkpoints.glob("[0-9]*")))
+    (again / "seed-0").mkdir()
     results = seeds.train_seeds(SMALL, (3, 1, 0), again)
     assert [result.run_dir.name for result in results] == ["seed-3", "seed-1", "seed-0"]
     assert all(result.finished for result in results)
