@@ -65,7 +65,7 @@ def load_agent(run_dir: str | Path, which: Which | int = "latest", env: str | No
     own = config = load_config(run_dir)
     if env is not None:
         config = override(own, {"evaluation.env": env})
-    program = build(config)
+    program = build(config, to_train=False)
     folder = run_dir / "checkpoints"
     step = _step(folder, which)
     like = jax.eval_shape(program.algorithm.init, jax.random.key(0))
@@ -130,17 +130,21 @@ def evaluate(
     *,
     env: str | None = None,
     num_episodes: int = 128,
-    mode: str = "mean",
+    mode: str | None = None,
     which: Which | int = "latest",
     seed: int = 0,
 ) -> Metrics:
     """Evaluate a run's agent on fresh episodes: time at goal, success, final distance, episode length, env steps.
+
+    Args:
+        mode: how it acts; None: as in the run's own evaluations.
 
     Raises as `load_agent` does, and ConfigError for a bad number of episodes or seed.
     """
     check_episodes(num_episodes)
     check_seed(seed)
     agent = load_agent(run_dir, which, env)
+    mode = mode or agent.config.evaluation.mode
     return {"env_steps": agent.env_steps, **summarise(agent.episodes(num_episodes, mode=mode, seed=seed))}
 
 

@@ -159,7 +159,7 @@ def _evaluate(args: list[str]) -> int:
         /,
         env: str | None = None,
         episodes: int = 128,
-        mode: str = "mean",
+        mode: str | None = None,
         which: Literal["latest", "best"] = "latest",
         seed: int = 0,
     ) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _evaluate(args: list[str]) -> int:
             run_dir: Folder of the run.
             env: Environment to evaluate in, instead of the run's own.
             episodes: Number of episodes.
-            mode: Actions: "mean", "sample", or "best_of_K".
+            mode: "mean", "sample" or "best_of_K"; None acts as the run's evaluations do.
             which: Checkpoint to load.
             seed: Decides starts, goals and sampled actions.
         """

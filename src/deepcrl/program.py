@@ -61,12 +61,13 @@ class Program(NamedTuple):
     them, and all that they take and return has a leading axis, one slot for each run."""
 
 
-def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None) -> Program:
+def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None, *, to_train: bool = True) -> Program:
     """Check the configuration and make the functions of its run; compiles nothing. Raises ConfigError.
 
     Args:
         seeds: several, of as many runs at once, whose environment must be on the device.
         engine: what `env.engine` "auto" came to where the run began; None: what it is here.
+        to_train: whether there must be memory for it; an agent acts where its replay would not fit.
     """
     seeds = tuple(seeds) or (config.seed,)
     the_plan = plan(config)
@@ -86,7 +87,8 @@ def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None) 
         return function if len(seeds) == 1 else jax.jit(jax.vmap(function), donate_argnums=donated)
 
     algorithm = algorithms.build(config, env.spec)
-    _check_memory(config, the_plan, algorithm, env.spec, len(seeds))
+    if to_train:
+        _check_memory(config, the_plan, algorithm, env.spec, len(seeds))
     return Program(
         config=config,
         engine=engine,

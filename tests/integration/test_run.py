@@ -151,10 +151,21 @@ def test_loaded_agent_agrees_with_the_run(finished: deepcrl.Result):
         agent.value(states, best, goal) >= agent.value(states, agent.act(states, goal, mode="sample"), goal) - 1
     ).all()
     found = deepcrl.evaluate(finished.run_dir, num_episodes=8, env="point_u_maze_eval")
+    assert agent.config.evaluation.mode == "sample"  # and so they are evaluated where nothing else is asked for
+    assert found == deepcrl.evaluate(finished.run_dir, num_episodes=8, env="point_u_maze_eval", mode="sample")
+    assert found != deepcrl.evaluate(finished.run_dir, num_episodes=8, env="point_u_maze_eval", mode="mean")
     by_cell = {name for name in found if name.startswith("success_any/")}
     assert by_cell
     assert by_cell <= {"success_any/3,1", "success_any/3,2", "success_any/3,3"}
     assert set(found) - by_cell == {"env_steps", "time_at_goal", "success_any", "final_distance", "episode_length"}
+
+
+def test_an_agent_acts_where_its_replay_would_not_fit(finished: deepcrl.Result, monkeypatch):
+    monkeypatch.setattr("deepcrl.machine.memory", lambda: 10_000)
+    agent = deepcrl.load_agent(finished.run_dir)
+    assert agent.act(state=[4.0, 4.0], goal=[8.0, 4.0]).shape == (2,)
+    with pytest.raises(ConfigError, match="of memory"):
+        build(agent.config)
 
 
 @pytest.fixture(scope="module")
