@@ -1,7 +1,10 @@
 """The rooms of the package: what each may know. That imports go downwards is tested with the table in the docs."""
 
 import ast
+import builtins
+import dis
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -64,6 +67,21 @@ def test_imports_are_found_in_every_form():
 @pytest.mark.parametrize("module", ["collect", "evaluate"])
 def test_rollouts_know_of_algorithms_what_all_have_in_common(module):
     assert {name for name in own_imports(module) if room(name) == "algorithms"} == {"algorithms.base"}
+
+
+def loaded(code: types.CodeType) -> set[str]:
+    """Names that functions look up in their module, or among Python's own."""
+    found = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+    return found.union(*(loaded(part) for part in code.co_consts if isinstance(part, types.CodeType)))
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_every_name_is_defined(module):
+    """Type checkers are not asked: to them the shapes of jaxtyping are names."""
+    path = ROOT / (module.replace(".", "/") + ".py")
+    code = compile(path.read_text(), str(path), "exec")
+    defined = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_NAME"}
+    assert loaded(code) <= defined | set(dir(builtins)) | {"__file__", "__name__"}
 
 
 @pytest.mark.parametrize("module", ["config", "plan"])

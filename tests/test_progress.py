@@ -10,7 +10,8 @@ from deepcrl.logging.progress import Progress
 def test_lines_are_not_broken():
     """A log has 80 columns for Rich, and a folder's name may be longer."""
     file = io.StringIO()
-    progress = Progress(100, 0, 1, Console(file=file, width=20))
+    progress = Progress(100, Console(file=file, width=20))
+    progress.stands(0, 1)
     progress.say(f"folder {'long/' * 30}run")
     progress.evaluated(3.5, 0.25, 1.0)
     progress.enter("training")

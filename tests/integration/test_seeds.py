@@ -1,5 +1,6 @@
 """Several seeds of one configuration: the runs are those of each seed alone, and the summary is theirs."""
 
+import importlib
 import json
 import shutil
 
@@ -106,7 +107,7 @@ def test_a_seed_that_diverges_stops_no_other(at_once, tmp_path, monkeypatch, tog
         return state
 
     with monkeypatch.context() as patch:
-        patch.setattr(seeds, "init_state", poisoned)
+        patch.setattr(importlib.import_module("deepcrl.train"), "init_state", poisoned)
         with pytest.raises(FloatingPointError, match=r"seed-3' diverged at .* not finite$"):
             seeds.train_seeds(SMALL, (3, 1), tmp_path, together=together)
     assert_close(rows.read(tmp_path / "seed-1"), rows.read(at_once / "seed-1"))

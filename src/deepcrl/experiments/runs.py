@@ -19,14 +19,7 @@ from deepcrl.logging import rows
 from deepcrl.nn.encoder import actor_depth, critic_depth
 from deepcrl.plan import plan
 from deepcrl.program import Program, build, reseed
-from deepcrl.train import (
-    Stop,
-    diverged,
-    load_config,
-    run,
-    sound,
-    stop_on_signal,
-)
+from deepcrl.train import Stop, begun, diverged, load_config, run, sound, stand, stop_on_signal
 
 INTERRUPTED = 3
 """Exit code of a worker that a signal ended with a checkpoint."""
