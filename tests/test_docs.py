@@ -128,7 +128,7 @@ def test_commands_parse(page, block, tmp_path, monkeypatch):
         raise Reached
 
     monkeypatch.setattr(train_module, "train", check)
-    monkeypatch.setattr(train_module, "load_config", lambda run_dir: None)
+    monkeypatch.setattr(importlib.import_module("deepcrl.folder"), "load_config", lambda run_dir: None)
     monkeypatch.setattr(importlib.import_module("deepcrl.seeds"), "train_seeds", check)
     for module, function in (
         ("deepcrl.train", "resume"),

@@ -10,9 +10,10 @@ import pytest
 from deepcrl import ConfigError, preset
 from deepcrl.algorithms.base import Algorithm, Probes
 from deepcrl.config import override
+from deepcrl.folder import Standing
 from deepcrl.program import COLLECT, EVALUATE, LEARN, build, init_state, make_learn, run_key, transition_sizes
 from deepcrl.replay import buffer
-from deepcrl.train import Standing, Stop, run
+from deepcrl.train import Stop, run
 
 SMALL = {
     "env.num_envs": 8,

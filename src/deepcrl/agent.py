@@ -15,9 +15,9 @@ from deepcrl.algorithms.base import TrunkView
 from deepcrl.config import Config, ConfigError, override
 from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes, make_evaluate, summarise
+from deepcrl.folder import load_config
 from deepcrl.plan import check_seed
 from deepcrl.program import Program, build, check_unchanged, make_envs, run_key
-from deepcrl.train import load_config
 from deepcrl.types import Metrics
 
 Which = Literal["latest", "best"]

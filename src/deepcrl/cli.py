@@ -177,7 +177,7 @@ def _evaluate(args: list[str]) -> int:
 
     wanted = parse(options, "deepcrl evaluate", args)
     from deepcrl.agent import evaluate
-    from deepcrl.train import load_config
+    from deepcrl.folder import load_config
 
     load_config(wanted["run_dir"])
     _say(f"evaluating {wanted['run_dir']}")
@@ -195,8 +195,8 @@ def _report(args: list[str]) -> int:
         return run_dir
 
     run_dir = parse(options, "deepcrl report", args)
+    from deepcrl.folder import load_config
     from deepcrl.report import joint_report, report
-    from deepcrl.train import load_config
 
     many = not (run_dir / "config.json").exists() and any(run_dir.glob("seed-*"))
     if not many:
@@ -239,8 +239,8 @@ def _render(args: list[str]) -> int:
         }
 
     chosen = parse(options, "deepcrl render", args)
+    from deepcrl.folder import load_config
     from deepcrl.render import render
-    from deepcrl.train import load_config
 
     load_config(chosen["run_dir"])
     _say(f"rendering {chosen['run_dir']}")
@@ -272,7 +272,7 @@ def _analyse(args: list[str]) -> int:
     kind, run_dir, which = parse(options, "deepcrl analyse", args)
     if kind not in FINDINGS:
         raise ConfigError(f"unknown kind {kind!r}; {near_matches(kind, FINDINGS)}")
-    from deepcrl.train import load_config
+    from deepcrl.folder import load_config
 
     load_config(run_dir)
     _say(f"looking into {run_dir}")

@@ -19,21 +19,12 @@ import numpy as np
 from deepcrl.analysis.statistics import Estimate, estimate, interquartile_mean, score
 from deepcrl.config import Config, ConfigError
 from deepcrl.files import replace_file
+from deepcrl.folder import Standing, begun, diverged, load_config, stand
 from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.plan import check_seed
 from deepcrl.program import Program, build, reseed, stack
-from deepcrl.train import (
-    Result,
-    Standing,
-    Stop,
-    begun,
-    diverged,
-    load_config,
-    run,
-    stand,
-    stop_on_signal,
-)
+from deepcrl.train import Result, Stop, run, stop_on_signal
 
 SUMMARY = "summary.json"
 METRICS = ("eval/time_at_goal", "eval/success_any", "eval/final_distance")

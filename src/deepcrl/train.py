@@ -1,8 +1,6 @@
 """The training loop: collect, insert, update, evaluate, log, checkpoint. No algorithm or environment by name."""
 
 import dataclasses
-import itertools
-import json
 import os
 import signal
 import time
@@ -17,13 +15,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from deepcrl import checkpoint, machine
+from deepcrl import checkpoint
 from deepcrl.algorithms import learners
 from deepcrl.algorithms.base import Agent
-from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
+from deepcrl.config import Config, config_id
 from deepcrl.envs.protocol import EnvState
 from deepcrl.evaluate import summarise
-from deepcrl.files import replace_file
+from deepcrl.folder import Standing, check_new, create_run_dir, diverged, engine_of, load_config, restore
 from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.logging.clock import Clock
@@ -38,7 +36,6 @@ from deepcrl.program import (
     add,
     build,
     check_start,
-    check_unchanged,
     init_state,
     run_key,
     run_keys,
@@ -59,16 +56,6 @@ class Result(NamedTuple):
     """It was finished before, and nothing was done."""
 
 
-class Standing(NamedTuple):
-    """Where a run stands."""
-
-    state: TrainState
-    collections: int = 0
-    """Finished ones."""
-    wall_s: float = 0.0
-    """Seconds taken so far."""
-
-
 class Stop:
     """Whether a signal has asked for the end of the run."""
 
@@ -86,7 +73,7 @@ def train(config: Config, run_dir: str | Path) -> Result:
     run_dir = Path(run_dir)
     with stop_on_signal() as stop:
         program = build(config)
-        _check_new(run_dir)
+        check_new(run_dir)
         with held(run_dir):
             create_run_dir(program, run_dir)
             return sound(run(program, [run_dir], lambda: Standing(init_state(program)), stop)[0])
@@ -114,135 +101,6 @@ def sound(result: Result) -> Result:
     if problem := diverged(result.run_dir):
         raise FloatingPointError(problem)
     return result
-
-
-def diverged(run_dir: Path) -> str:
-    """When and in what training has diverged, by the run's rows; empty when it has not, or there is no run."""
-    for row in rows.read(run_dir):
-        if names := rows.broken(row):
-            return f"{str(run_dir)!r} diverged at {row['env_steps']:,} env steps: {', '.join(names[:4])} not finite"
-    return ""
-
-
-def begun(run_dir: Path) -> bool:
-    """Whether there is a run. Without a configuration that can be read it has rows or checkpoints: a process that died
-    at its very beginning leaves neither."""
-    metrics = run_dir / rows.FILE
-    if (metrics.exists() and metrics.stat().st_size) or checkpoint.steps(run_dir / "checkpoints"):
-        return True
-    try:
-        load_config(run_dir)
-    except ConfigError:
-        return False
-    return True
-
-
-def stand(program: Program, run_dir: Path) -> Standing:
-    """Where a run stands: as `restore` finds it, or at its beginning, for which its folder is made.
-
-    Raises as `restore` does, and ConfigError when the configuration of a run that has begun cannot be read.
-    """
-    if begun(run_dir):
-        load_config(run_dir)
-        return restore(program, run_dir)
-    set_aside(run_dir)
-    create_run_dir(program, run_dir)
-    return Standing(init_state(program))
-
-
-def set_aside(run_dir: Path) -> None:
-    """Make way for a run that is not begun: what its folder holds all the same is kept under another name."""
-    if (run_dir.is_dir() and not any(run_dir.iterdir())) or not run_dir.exists():
-        return
-    names = (run_dir.with_name(f"{run_dir.name}.unreadable-{count}") for count in itertools.count(1))
-    run_dir.rename(next(path for path in names if not path.exists()))
-
-
-def restore(program: Program, run_dir: Path) -> Standing:
-    """Where a run stands by its newest whole checkpoint.
-
-    What was written after it is cut off. Raises as `resume` does, and ConfigError when another engine began the run.
-    """
-    if problem := diverged(run_dir):
-        raise FloatingPointError(f"{problem}; it would do so again")
-    began = engine_of(run_dir)
-    if began not in (None, program.engine):
-        raise ConfigError(
-            f"{str(run_dir)!r} began on the engine {began!r}, and env.engine = {program.config.env.engine!r} is "
-            f"{program.engine!r} here; `deepcrl resume {run_dir}` goes on with {began!r}"
-        )
-    folder = run_dir / "checkpoints"
-    if not checkpoint.steps(folder):
-        if any(row["env_steps"] > 0 for row in rows.read(run_dir)):
-            raise checkpoint.CheckpointError(f"{str(run_dir)!r} holds the numbers of a run whose checkpoints are gone")
-        # Stopped before the first checkpoint: nothing is lost by starting over.
-        rows.cut(run_dir, -1)
-        return Standing(init_state(program))
-    collections = checkpoint.newest(folder)
-    found = {row["env_steps"] for row in rows.read(run_dir)}
-    before = (program.plan.env_steps(count) for count in program.plan.eval_after if count <= collections)
-    missing = [env_steps for env_steps in before if env_steps not in found]
-    if collections and missing:
-        raise checkpoint.CheckpointError(
-            f"{str(run_dir)!r} holds the checkpoints of a run whose numbers are gone: {rows.FILE} has no row of "
-            f"{missing[0]:,} env steps"
-        )
-    state, info = checkpoint.restore(folder, collections, init_state(program))
-    check_unchanged(program.config, info, run_dir, collections)
-    rows.cut(run_dir, program.plan.env_steps(collections))
-    return Standing(state, collections, info["wall_s"])
-
-
-def _check_new(run_dir: Path) -> None:
-    """Raises ConfigError unless the folder is empty or still to be made."""
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        begun = f", or `deepcrl resume {run_dir}`" if (run_dir / "config.json").is_file() else ""
-        raise ConfigError(f"out = {str(run_dir)!r} already exists; choose another folder{begun}")
-
-
-def create_run_dir(program: Program, run_dir: Path) -> None:
-    """Make the folder and write machine.json and, when all else is there, config.json, which makes it a run.
-
-    Raises:
-        ConfigError: when it cannot be written, and what was is gone again; nothing is overwritten.
-    """
-    _check_new(run_dir)
-    there = run_dir.exists()
-    about = {"machine.json": machine.describe() | {"engine": program.engine}, "config.json": to_dict(program.config)}
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        for name, content in about.items():
-            replace_file(run_dir / name, json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        with suppress(OSError):
-            for name in about:
-                (run_dir / name).unlink(missing_ok=True)
-            if not there:
-                run_dir.rmdir()
-        raise ConfigError(f"out = {str(run_dir)!r} cannot be written: {error.strerror}") from error
-
-
-def load_config(run_dir: Path) -> Config:
-    """The configuration of a run folder. Raises ConfigError when there is none."""
-    try:
-        data = json.loads((run_dir / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{str(run_dir)!r} is not a run folder: no readable config.json in it") from error
-    return from_dict(data)
-
-
-def load_machine(run_dir: Path) -> dict[str, Any]:
-    """What a run folder says about the machine; empty where nothing can be read."""
-    try:
-        found = json.loads((run_dir / "machine.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def engine_of(run_dir: Path) -> str | None:
-    """The engine that a run began on; None where that was not written down."""
-    return load_machine(run_dir).get("engine")
 
 
 def headline(program: Program, run_dirs: Sequence[Path]) -> str:

@@ -6,9 +6,9 @@ import pytest
 
 from deepcrl import ConfigError, preset
 from deepcrl.analysis.coverage import coverage, of_positions, stored_states
+from deepcrl.folder import create_run_dir
 from deepcrl.program import build
 from deepcrl.replay import buffer
-from deepcrl.train import create_run_dir
 from deepcrl.types import Transition
 
 

@@ -7,7 +7,7 @@ from deepcrl import ConfigError
 from deepcrl.analysis import embeddings as module
 from deepcrl.analysis.embeddings import Embeddings, embeddings, principal_plane
 from deepcrl.analysis.visits import Visits
-from deepcrl.train import load_config
+from deepcrl.folder import load_config
 
 
 def test_the_plane_is_that_of_the_covariance():

@@ -12,8 +12,8 @@ from deepcrl.analysis.statistics import rank_correlation
 from deepcrl.analysis.topology import EPISODES, OwnWay, Topology, shortest_ways, topologies, topology
 from deepcrl.analysis.value_map import ValueMap
 from deepcrl.envs.registry import make_env
+from deepcrl.folder import create_run_dir
 from deepcrl.program import build
-from deepcrl.train import create_run_dir
 
 D = math.sqrt(2.0)
 

@@ -8,8 +8,10 @@ import pytest
 from deepcrl import ConfigError, make_env, preset
 from deepcrl.envs import registry, vector
 from deepcrl.envs.protocol import Engine, EnvSpec, Scene, Task, direct
+from deepcrl.folder import Standing
 from deepcrl.program import build, init_state
-from deepcrl.train import Standing, Stop, run
+from deepcrl.render.run import scene
+from deepcrl.train import Stop, run
 
 SLIDE = Engine(on_device=True, start=lambda physics: physics, step=lambda p, force: {"qpos": p["qpos"] + force})
 
@@ -159,3 +161,14 @@ def test_lengths_and_engines_that_cannot_be():
         make_env("ant", episode_length=0)
     with pytest.raises(ConfigError, match="engines of 'nothing' must name at least one"):
         registry.register("nothing", {})
+
+
+def test_a_registered_model_is_what_is_drawn(monkeypatch):
+    monkeypatch.setattr(registry, "ENVIRONMENTS", dict(registry.ENVIRONMENTS))
+    model = registry.lookup("reacher").model
+    registry.register("mine", {"jax": lambda episode_length: (task(), SLIDE)}, model=model, substeps=3)
+    drawn, seconds = scene("mine")
+    assert (drawn.nq, seconds) == (4, pytest.approx(0.03))
+    registry.register("unseen", {"jax": lambda episode_length: (task(), SLIDE)})
+    with pytest.raises(ConfigError, match="unseen has no model to draw"):
+        scene("unseen")

@@ -24,11 +24,11 @@ from deepcrl.experiments.results import (
     state_words,
 )
 from deepcrl.experiments.runs import Job, folders, jobs, largest_first, states
+from deepcrl.folder import set_aside
 from deepcrl.logging import rows
 from deepcrl.report import findings
 from deepcrl.report.html import Markup
 from deepcrl.report.text import MISSING
-from deepcrl.train import set_aside
 
 DEPTH = lookup("depth")
 # Task and depth to the seeds' scores.
@@ -426,8 +426,12 @@ def test_how_much_of_the_work_is_done_goes_by_updates_and_layers(out, capsys):
     expected = (5 * 4 + 32 * sum(last) / total) / (5 * (4 + 32))
     assert 0.0 < expected < 1.0
     assert watch.share(work) == pytest.approx(expected)
+    (folders(shallow, out)[0]).mkdir(exist_ok=True)
+    (folders(shallow, out)[0] / rows.FILE).write_bytes(b"no row\n")  # a damaged run counts as not begun
+    damaged = expected - 4 / (5 * (4 + 32))
+    assert watch.share(work) == pytest.approx(damaged)
     assert watch.words(0.5, 0.25, 60.0) == "50% of the work done, left 2 min 00 s"
     assert watch.words(0.25, 0.25, 60.0) == "25% of the work done, left ?"
     with watch.lines(work, every_s=0.05):
         time.sleep(0.5)
-    assert capsys.readouterr().out.startswith(f"{expected:.0%} of the work done, left ?\n")
+    assert capsys.readouterr().out.startswith(f"{damaged:.0%} of the work done, left ?\n")

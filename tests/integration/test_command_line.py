@@ -15,9 +15,9 @@ from deepcrl.algorithms import ALGORITHMS, DEFAULT_ALGORITHM
 from deepcrl.config import Config, ConfigError, EnvConfig, agent_defaults, config_id, override, to_dict
 from deepcrl.envs import registry
 from deepcrl.flags import config_flags
+from deepcrl.folder import create_run_dir
 from deepcrl.presets import preset
 from deepcrl.program import build
-from deepcrl.train import create_run_dir
 
 MISTAKES = {
     "unknown environment": (["--env", "ant_u_mze"], ["'ant_u_mze'", "ant_u_maze"]),

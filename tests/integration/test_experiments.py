@@ -18,10 +18,10 @@ from deepcrl.cli import main
 from deepcrl.config import ConfigError
 from deepcrl.experiments import EXPERIMENTS, cells, lookup, runner, runs
 from deepcrl.experiments.results import results
+from deepcrl.folder import create_run_dir
 from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.program import build
-from deepcrl.train import create_run_dir
 
 
 @pytest.fixture(scope="module")

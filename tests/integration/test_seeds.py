@@ -11,10 +11,10 @@ import pytest
 
 from deepcrl import ConfigError, checkpoint, override, preset, seeds, train
 from deepcrl.analysis.statistics import score
+from deepcrl.folder import restore
 from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.program import init_state
-from deepcrl.train import restore
 from reference.settings import TINY
 
 SMALL = override(preset(), TINY)
@@ -107,7 +107,7 @@ def test_a_seed_that_diverges_stops_no_other(at_once, tmp_path, monkeypatch, tog
         return state
 
     with monkeypatch.context() as patch:
-        patch.setattr(importlib.import_module("deepcrl.train"), "init_state", poisoned)
+        patch.setattr(importlib.import_module("deepcrl.folder"), "init_state", poisoned)
         with pytest.raises(FloatingPointError, match=r"seed-3' diverged at .* not finite$"):
             seeds.train_seeds(SMALL, (3, 1), tmp_path, together=together)
     assert_close(rows.read(tmp_path / "seed-1"), rows.read(at_once / "seed-1"))

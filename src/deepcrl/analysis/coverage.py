@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from deepcrl import checkpoint
 from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import cells
+from deepcrl.folder import load_config
 from deepcrl.program import build, check_unchanged, init_replay, make_envs
 from deepcrl.replay.buffer import Replay, valid_times
-from deepcrl.train import load_config
 
 
 class Coverage(NamedTuple):

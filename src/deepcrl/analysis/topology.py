@@ -15,8 +15,8 @@ from deepcrl.analysis.value_map import ValueMap, value_map, values
 from deepcrl.analysis.visits import visits
 from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import cells
+from deepcrl.folder import load_config
 from deepcrl.program import make_envs
-from deepcrl.train import load_config
 
 DIAGONAL = math.sqrt(2.0)
 EPISODES = 8

@@ -7,6 +7,8 @@ trained again, but cannot be resumed or rendered, since agents are not in it.
 
 import base64
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,9 @@ from deepcrl.config import ConfigError
 from deepcrl.experiments import runs
 from deepcrl.experiments.results import Result
 from deepcrl.files import replace_file
+from deepcrl.folder import load_machine
 from deepcrl.logging import rows
 from deepcrl.report.findings import FOLDER
-from deepcrl.train import load_machine
 
 RUNS = "runs.jsonl"
 DIGITS = 7
@@ -48,7 +50,7 @@ def unpack(pages: Path, out: Path) -> int:
         folder = out / "runs" / name
         if folder.exists():
             continue
-        draft = folder.with_name(f"{name}.draft")
+        draft = folder.with_name(f"{name}.{os.getpid()}.draft")  # another process may lay it out just now
         (draft / FOLDER).mkdir(parents=True, exist_ok=True)
         (draft / "config.json").write_text(json.dumps(line["config"], indent=2) + "\n")
         (draft / "machine.json").write_text(json.dumps(line["machine"], indent=2) + "\n")
@@ -57,8 +59,13 @@ def unpack(pages: Path, out: Path) -> int:
             (draft / FOLDER / f"{kind}.json").write_text(json.dumps(finding) + "\n")
         for picture, content in line["pictures"].items():
             (draft / FOLDER / picture).write_bytes(base64.b64decode(content))
-        draft.replace(folder)
-        made += 1
+        try:
+            draft.replace(folder)
+            made += 1
+        except OSError:
+            shutil.rmtree(draft)
+            if not folder.exists():  # else the other one was first
+                raise
     return made
 
 

@@ -24,10 +24,10 @@ from deepcrl.experiments.results import (
     value_of,
 )
 from deepcrl.files import replace_file
+from deepcrl.folder import load_machine
 from deepcrl.report.charts import Series, interval_chart, line_chart
 from deepcrl.report.findings import FINDINGS, kept
 from deepcrl.report.text import MISSING, number
-from deepcrl.train import load_machine
 
 TIME_AT_GOAL = "time_at_goal"
 STATE = "; "

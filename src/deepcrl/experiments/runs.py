@@ -14,12 +14,13 @@ from typing import Literal, NamedTuple
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.experiments.record import Cell
+from deepcrl.folder import begun, diverged, load_config, stand
 from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.nn.encoder import actor_depth, critic_depth
 from deepcrl.plan import plan
 from deepcrl.program import Program, build, reseed
-from deepcrl.train import Stop, begun, diverged, load_config, run, sound, stand, stop_on_signal
+from deepcrl.train import Stop, run, sound, stop_on_signal
 
 INTERRUPTED = 3
 """Exit code of a worker that a signal ended with a checkpoint."""

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from deepcrl.config import ConfigError
 from deepcrl.experiments.runs import Job, work_of
@@ -21,13 +22,16 @@ def share(work: Sequence[Job]) -> float:
     for job in work:
         each, env_steps = work_of(job.cell.config), plan(job.cell.config).total_env_steps
         for folder in job.folders.values():
-            done += each * _last(rows.read(folder)) / env_steps
+            done += each * _env_steps(folder) / env_steps
             total += each
     return done / total if total else 1.0
 
 
-def _last(some: Sequence[dict]) -> int:
-    return some[-1]["env_steps"] if some else 0
+def _env_steps(folder: Path) -> int:
+    try:
+        return rows.read(folder)[-1]["env_steps"]
+    except (ConfigError, OSError, IndexError):  # a damaged folder is its own job's failure, and no reason to stop
+        return 0
 
 
 def words(now: float, before: float, seconds: float) -> str:
@@ -43,11 +47,7 @@ def lines(work: Sequence[Job], every_s: float = EVERY_S) -> Iterator[None]:
 
     def watch() -> None:
         while not ended.wait(every_s):
-            try:
-                now = share(work)
-            except (ConfigError, OSError):  # a damaged folder is its own job's failure
-                continue
-            print(words(now, before, time.monotonic() - started), flush=True)
+            print(words(share(work), before, time.monotonic() - started), flush=True)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

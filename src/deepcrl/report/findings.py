@@ -18,12 +18,12 @@ from deepcrl.analysis.units import units
 from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import start_cell
 from deepcrl.files import replace_file
+from deepcrl.folder import load_config
 from deepcrl.logging import rows
 from deepcrl.program import make_envs
 from deepcrl.report import maps, text
 from deepcrl.report.charts import Series, line_chart, scatter_chart
 from deepcrl.report.html import Markup, picture_file
-from deepcrl.train import load_config
 
 FOLDER = "analysis"
 """In a run folder."""

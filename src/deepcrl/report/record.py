@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from deepcrl import config as config_lib
 from deepcrl.analysis.statistics import LAST
 from deepcrl.config import Config, ConfigError
+from deepcrl.folder import load_config, load_machine
 from deepcrl.logging import rows as rows_lib
 from deepcrl.presets import preset
 from deepcrl.report.text import finite
-from deepcrl.train import load_config, load_machine
 
 Row = dict[str, Any]
 
