@@ -57,7 +57,7 @@ def train_seeds(config: Config, seeds: Sequence[int], out: str | Path, *, togeth
             for run_dir in programs:
                 locks.enter_context(held(run_dir))
             left = {run_dir: program for run_dir, program in programs.items() if not diverged(run_dir)}
-            results = (_at_once if together else _one_by_one)(left, stop)
+            results = (train_at_once if together else _one_by_one)(left, stop)
     summarise(out)
     if problems := [problem for run_dir in programs if (problem := diverged(run_dir))]:
         raise FloatingPointError("; ".join(problems))
@@ -89,9 +89,14 @@ def _one_by_one(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Resu
     return results
 
 
-def _at_once(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Result]:
-    """Runs that stand at the same collection, as they all do unless one was stopped alone, are trained at once."""
-    print(f"preparing {len(programs)} runs", flush=True)
+def train_at_once(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Result]:
+    """Train seeds of one configuration, by run folder, as one vectorised program; the environment is on the device.
+
+    Runs that stand at the same collection, as they all do unless one was stopped alone, are trained at once. After a
+    signal the others are not begun, and have no result.
+    """
+    if len(programs) > 1:
+        print(f"preparing {len(programs)} runs", flush=True)
     points = {run_dir: stand(program, run_dir) for run_dir, program in programs.items()}
     groups = defaultdict(list)
     for run_dir, standing in points.items():

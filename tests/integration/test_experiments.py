@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from deepcrl.cli import main
@@ -168,7 +170,38 @@ def test_a_run_that_another_process_trains_is_waited_for(out: Path, capfd: pytes
         assert waiting.result(timeout=60)
 
 
-def test_a_diverged_run_has_failed_and_stops_no_other_seed(tmp_path: Path, capfd: pytest.CaptureFixture):
+def test_seeds_are_trained_at_once_where_a_gpu_would_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cell = cells(lookup("width"), "smoke")[0]
+    whole = build(cell.config)
+    assert not runs.at_once(whole, 2)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert runs.at_once(whole, 2)
+    assert not runs.at_once(whole, 1)
+    assert not runs.at_once(whole._replace(env=whole.env._replace(on_device=False)), 2)
+    monkeypatch.undo()
+    found, sizes, real = {}, [], runs.train_at_once
+    monkeypatch.setattr(runs, "train_at_once", lambda left, stop: sizes.append(len(left)) or real(left, stop))
+    for together in (False, True):
+        monkeypatch.setattr(runs, "at_once", lambda program, number, together=together: together)
+        job = runs.Job(cell, {seed: tmp_path / f"{together}-{seed}" for seed in (0, 1)})
+        assert runs.train(job)
+        assert runs.train(job), "there is nothing left to do"
+        found[together] = [rows.read(folder) for folder in job.folders.values()]
+    assert sizes == [1, 1, 2]
+    for alone, beside in zip(found[False], found[True], strict=True):
+        for row, other in zip(alone, beside, strict=True):
+            names = [name for name in row if not name.startswith("time/") and name != "wall_s"]
+            np.testing.assert_allclose(
+                [other[name] for name in names], [row[name] for name in names], rtol=2e-4, atol=2e-5
+            )
+    assert found[True][0][-1]["train/critic_loss"] != found[True][1][-1]["train/critic_loss"]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_diverged_run_has_failed_and_stops_no_other_seed(
+    together: bool, tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runs, "at_once", lambda program, number: together)
     cell = cells(lookup("width"), "smoke")[0]
     first, second = (dataclasses.replace(cell.config, seed=seed) for seed in (0, 1))
     job = runs.Job(cell, {0: tmp_path / "broken", 1: tmp_path / "whole"})

@@ -28,7 +28,7 @@ SMALL = ("--depth", "4", "--width", "16", "--batch-size", "32", "--eval-envs", "
 BUDGETS = {
     "point": (*POINT, *SMALL, "--total-env-steps", "3200"),
     "ant": (*ANT, *SMALL, "--total-env-steps", "1600"),
-    "overlap": (*ANT, *SMALL, "--total-env-steps", "1600", "--overlap"),
+    "overlap": (*ANT, *SMALL, "--engine", "mujoco", "--total-env-steps", "1600", "--overlap"),
 }
 
 

@@ -6,21 +6,24 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+import jax
 
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.experiments.record import Cell
-from deepcrl.folder import begun, diverged, load_config, stand
+from deepcrl.folder import begun, diverged, load_config
 from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.nn.encoder import actor_depth, critic_depth
 from deepcrl.plan import plan
 from deepcrl.program import Program, build, reseed
-from deepcrl.train import Stop, run, sound, stop_on_signal
+from deepcrl.seeds import train_at_once
+from deepcrl.train import Stop, sound, stop_on_signal
 
 INTERRUPTED = 3
 """Exit code of a worker that a signal ended with a checkpoint."""
@@ -98,32 +101,54 @@ def work_of(config: Config) -> int:
 
 
 def train(job: Job) -> bool:
-    """Train a job's seeds one after another, with one compilation. False when a signal has ended one early.
+    """Train a job's seeds with one compilation. False when a signal has ended one early.
 
-    A folder belongs to one process at a time: a second one waits until the first has ended.
+    They follow each other, with the very numbers of runs alone. On a GPU, most of which one small network leaves idle,
+    they are trained at once, with those numbers to what float32 loses. A folder belongs to one process at a time: a
+    second one waits until the first has ended.
 
     Raises:
         ConfigError: after the others have been trained, when a seed has failed.
     """
     program, problems = build(job.cell.config), []
-    for seed, folder in job.folders.items():
+    all_of_them = {folder: reseed(program, seed) for seed, folder in job.folders.items()}
+    groups = [all_of_them] if at_once(program, len(all_of_them)) else _apart(all_of_them)
+    while groups:
+        group = groups.pop(0)
         try:
-            with held(folder, wait=True), stop_on_signal() as stop:
-                if not _train(reseed(program, seed), folder, stop):
+            with ExitStack() as locks, stop_on_signal() as stop:
+                for folder in group:
+                    locks.enter_context(held(folder, wait=True))
+                if not _train(group, stop):
                     return False
         except (ConfigError, CheckpointError, FloatingPointError) as error:
+            if len(group) > 1:  # what is wrong with one must not keep the others back
+                groups = _apart(group)
+                continue
+            (folder,) = group
             print(f"failed: {folder.name}: {error}", flush=True)
-            problems.append(f"seed {seed}: {error}")
+            problems.append(f"seed {group[folder].config.seed}: {error}")
     if problems:
         raise ConfigError("; ".join(problems))
     return True
 
 
-def _train(program: Program, folder: Path, stop: Stop) -> bool:
-    """Train one run to its end. False when a signal has ended it early."""
-    if state_of(folder, program.config) == "done":
+def at_once(program: Program, number: int) -> bool:
+    """Whether so many seeds of a program are trained as one: on a GPU, where the environment is on it as well."""
+    return number > 1 and program.env.on_device and jax.default_backend() != "cpu"
+
+
+def _apart(group: Mapping[Path, Program]) -> list[Mapping[Path, Program]]:
+    return [{folder: program} for folder, program in group.items()]
+
+
+def _train(group: Mapping[Path, Program], stop: Stop) -> bool:
+    """Train runs to their end. False when a signal has ended one early."""
+    left = {folder: program for folder, program in group.items() if state_of(folder, program.config) != "done"}
+    if not left:
         return True
-    return sound(run(program, [folder], partial(stand, program, folder), stop)[0]).finished
+    results = train_at_once(left, stop)
+    return all(folder in results and sound(results[folder]).finished for folder in left)
 
 
 def pin(core: int, share: int) -> None:
