@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--env", default="ant")
     parser.add_argument("--engine", default="mujoco")
     parser.add_argument("--num-envs", type=int, default=64)
-    parser.add_argument("--unroll-length", type=int, default=62)
+    parser.add_argument("--unroll-length", type=int, default=60)
     parser.add_argument("--depth", type=int, default=8)
     parser.add_argument("--collections", type=int, default=16, help="after the prefill, half of them timed")
     args = parser.parse_args()
