@@ -1,6 +1,7 @@
 """What a collection's updates return, and what a run writes of them."""
 
 import itertools
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 from deepcrl import ConfigError, preset
+from deepcrl.algorithms import ALGORITHMS
 from deepcrl.algorithms.base import Algorithm, Probes
-from deepcrl.config import override
+from deepcrl.config import BranchScale, Norm, override
 from deepcrl.folder import Standing
 from deepcrl.program import COLLECT, EVALUATE, LEARN, build, init_state, make_learn, run_key, transition_sizes
 from deepcrl.replay import buffer
@@ -42,6 +44,31 @@ def test_metrics_are_the_mean_over_updates_and_diagnostics_are_of_the_last_batch
     )
     agent, metrics = make_learn(stub, 4, 2)(jnp.zeros(()), jnp.zeros(()), jax.random.key(0))
     assert (float(agent), float(metrics["count"]), int(metrics["first_row"])) == (4.0, 1.5, 6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"agent.algorithm": name} for name in ALGORITHMS]
+    + [{"network.norm": norm} for norm in get_args(Norm)]
+    + [{"network.branch_scale": scale} for scale in get_args(BranchScale)],
+    ids=lambda settings: "-".join(settings.values()),
+)
+def test_what_a_run_starts_from_has_the_types_of_what_it_goes_on_from(settings: dict[str, str]):
+    """Weak ones included: each difference would compile collection, insertion or updates a second time."""
+
+    def types(record) -> dict[str, tuple]:
+        leaves = jax.tree_util.tree_leaves_with_path(record)
+        return {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype, leaf.weak_type) for path, leaf in leaves}
+
+    algorithm = settings.get("agent.algorithm", "crl")
+    program = build(override(preset("point_l_maze", algorithm=algorithm), SMALL | settings))
+    state = init_state(program)
+    env, transitions = jax.eval_shape(program.collect, state.agent, state.env, run_key(0, COLLECT, 0))
+    replay = jax.eval_shape(program.insert, state.replay, transitions)
+    agent, _ = jax.eval_shape(program.learn, state.agent, state.replay, run_key(0, LEARN, 0))
+    assert types(env) == types(state.env)
+    assert types(replay) == types(state.replay)
+    assert types(agent) == types(state.agent)
 
 
 def test_a_row_has_the_mean_since_the_last_evaluation_without_the_prefill(tmp_path):

@@ -174,8 +174,20 @@ def init_state(program: Program) -> TrainState:
 
 def _start(program: Program, seed: int) -> tuple[Agent, EnvState, buffer.Replay]:
     config, env, algorithm = program.config, program.env, program.algorithm
-    agent = jax.jit(algorithm.init)(run_key(seed, INIT, 0))
+    agent = jax.jit(lambda key: _strong(algorithm.init(key)))(run_key(seed, INIT, 0))
     return agent, env.reset(run_key(seed, RESET, 0), config.env.num_envs), init_replay(program)
+
+
+def _strong(agent: Agent) -> Agent:
+    """The agent without weak types. An array made from a Python number has one, and loses it in an update: the updates
+    would be compiled a second time."""
+
+    def strong(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array) and not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+            return jax.lax.convert_element_type(leaf, leaf.dtype)
+        return leaf
+
+    return jax.tree.map(strong, agent)
 
 
 def check_start(program: Program, env: EnvState) -> None:
