@@ -32,12 +32,31 @@ class Episodes(NamedTuple):
 
 
 Evaluate = Callable[[Agent, PRNGKeyArray], Episodes]
+EvaluateRuns = Callable[[Agent, PRNGKeyArray], tuple[Episodes, ...]]
 
 
 def make_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> Evaluate:
     """A function (agent, key) to `Episodes`, compiled once. Every step has its own key."""
-    make = _device_evaluate if env.on_device else _host_evaluate
-    return make(env, algorithm, mode, num_envs)
+    if not env.on_device:
+        return _host_evaluate(env, algorithm, mode, num_envs)
+    run = env.jit(_device_rollout(env, algorithm, mode, num_envs))
+    return lambda agent, key: _episodes(env, *jax.tree.map(np.asarray, run(agent, key)))
+
+
+def make_evaluate_runs(env: Env, algorithm: Algorithm, mode: str, num_envs: int, runs: int) -> EvaluateRuns:
+    """`make_evaluate` of so many runs at once. With more than one, whose environment is on the device, agents and keys
+    have a leading axis, one slot for each."""
+    if runs == 1:
+        evaluate = make_evaluate(env, algorithm, mode, num_envs)
+        return lambda agent, key: (evaluate(agent, key),)
+    run = env.jit(jax.vmap(_device_rollout(env, algorithm, mode, num_envs)))
+
+    def evaluate_runs(agents: Agent, keys: PRNGKeyArray) -> tuple[Episodes, ...]:
+        first, steps = jax.tree.map(np.asarray, run(agents, keys))
+        each = (jax.tree.map(lambda leaf, i=i: leaf[i], (first, steps)) for i in range(runs))
+        return tuple(_episodes(env, *own) for own in each)
+
+    return evaluate_runs
 
 
 def summarise(episodes: Episodes) -> Metrics:
@@ -86,8 +105,11 @@ def _record(env: Env, after: EnvState, alive: Any) -> _Step:
     return _Step(achieved, after.distance, after.success, after.grades, alive)
 
 
-def _device_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> Evaluate:
-    @env.jit
+def _episodes(env: Env, first: Any, steps: Any) -> Episodes:
+    return Episodes(first.achieved_goal, first.goal, *steps, goal_cell=_cells(env.scene, first.goal))
+
+
+def _device_rollout(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> Callable[..., tuple[EnvState, _Step]]:
     def run(agent: Agent, key: PRNGKeyArray) -> tuple[EnvState, _Step]:
         reset_key, act_key = jax.random.split(key)
         first = env.reset(reset_key, num_envs)
@@ -101,11 +123,7 @@ def _device_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -
         _, steps = jax.lax.scan(body, (first, jnp.ones(num_envs, bool)), keys)
         return first, steps
 
-    def evaluate(agent: Agent, key: PRNGKeyArray) -> Episodes:
-        first, steps = jax.tree.map(np.asarray, run(agent, key))
-        return Episodes(first.achieved_goal, first.goal, *steps, goal_cell=_cells(env.scene, first.goal))
-
-    return evaluate
+    return run
 
 
 def _host_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> Evaluate:

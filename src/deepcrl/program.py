@@ -21,7 +21,7 @@ from deepcrl.collect import Collect, make_collect
 from deepcrl.config import Config, ConfigError, config_id
 from deepcrl.envs import registry
 from deepcrl.envs.protocol import Env, EnvSpec, EnvState
-from deepcrl.evaluate import Evaluate, make_evaluate
+from deepcrl.evaluate import EvaluateRuns, make_evaluate_runs
 from deepcrl.plan import Plan, check_memory, plan
 from deepcrl.replay import buffer
 from deepcrl.types import Metrics, Transition
@@ -54,11 +54,11 @@ class Program(NamedTuple):
     collect: Collect
     insert: Callable[[buffer.Replay, Transition], buffer.Replay]
     learn: Callable[[Agent, buffer.Replay, PRNGKeyArray], tuple[Agent, Metrics]]
-    evaluate: tuple[Evaluate, ...]
-    """One for the agent, and one for each of its learners; for a single run also where several are trained."""
+    evaluate: tuple[EvaluateRuns, ...]
+    """One for the agent, and one for each of its learners; returns the episodes of every run."""
     seeds: tuple[int, ...]
-    """Of the runs that are trained together. With more than one, `collect`, `insert` and `learn` are vectorised over
-    them, and all that they take and return has a leading axis, one slot for each run."""
+    """Of the runs that are trained together. With more than one, `collect`, `insert`, `learn` and `evaluate` are
+    vectorised over them: all that they take, and the first three return, has a leading axis, a slot for each run."""
 
 
 def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None, *, to_train: bool = True) -> Program:
@@ -99,7 +99,7 @@ def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None, 
         insert=each(buffer.jit_insert, (0,)),
         learn=each(make_learn(algorithm, the_plan.updates_per_collection, config.train.batch_size), (0,)),
         evaluate=tuple(
-            make_evaluate(eval_env, member, config.evaluation.mode, config.evaluation.num_envs)
+            make_evaluate_runs(eval_env, member, config.evaluation.mode, config.evaluation.num_envs, len(seeds))
             for member in algorithms.members(config, env.spec)
         ),
         seeds=seeds,
@@ -131,8 +131,8 @@ def _check_memory(config: Config, the_plan: Plan, algorithm: Algorithm, spec: En
         (f"network of {', '.join(network)}", runs * sum(leaf.size * leaf.dtype.itemsize for leaf in agent)),
         (f"train.batch_size = {train.batch_size}", runs * examples),
         (f"agent.explore = {config.agent.explore!r}", runs * ranked(config.agent.explore, num_envs)),
-        (f"evaluation.mode = {evaluation.mode!r}", ranked(evaluation.mode, evaluation.num_envs)),
-        (f"evaluation.num_envs = {evaluation.num_envs}", episodes),
+        (f"evaluation.mode = {evaluation.mode!r}", runs * ranked(evaluation.mode, evaluation.num_envs)),
+        (f"evaluation.num_envs = {evaluation.num_envs}", runs * episodes),
     ):
         check_memory(settings, need, machine.memory())
 
@@ -183,7 +183,7 @@ def _strong(agent: Agent) -> Agent:
     would be compiled a second time."""
 
     def strong(leaf: Any) -> Any:
-        if isinstance(leaf, jax.Array) and not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+        if isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
             return jax.lax.convert_element_type(leaf, leaf.dtype)
         return leaf
 

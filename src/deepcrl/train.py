@@ -37,7 +37,6 @@ from deepcrl.program import (
     build,
     check_start,
     init_state,
-    run_key,
     run_keys,
     slot,
     to_host,
@@ -237,9 +236,8 @@ def _evaluate_and_save(
     progress.enter(clock.phase("evaluating", program.evaluate[0]))
     started = time.perf_counter()
     index = evals.index(collections)
-    found = {
-        i: _evaluated(program, slot(program, state.agent, i), run_key(program.seeds[i], EVALUATE, index)) for i in slots
-    }
+    scores_of = _evaluated(program, state.agent, run_keys(program, EVALUATE, index))
+    found = {i: scores_of[i] for i in slots}
     eval_s = clock.add("eval", started)
 
     since = collections - max(evals[index - 1], the_plan.prefill_collections) if index else 0
@@ -263,10 +261,13 @@ def _evaluate_and_save(
     return state, list(whole)
 
 
-def _evaluated(program: Program, agent: Agent, key: PRNGKeyArray) -> Metrics:
-    """Scores of one run's agent, and of its learners."""
-    found = [summarise(evaluate(agent, key)) for evaluate in program.evaluate]
-    return {f"eval/{learners.name(i)}{name}": value for i, own in enumerate(found) for name, value in own.items()}
+def _evaluated(program: Program, agent: Agent, keys: PRNGKeyArray) -> list[Metrics]:
+    """Scores of every run's agent, and of its learners."""
+    found: list[Metrics] = [{} for _ in program.seeds]
+    for number, evaluate in enumerate(program.evaluate):
+        for scores, episodes in zip(found, evaluate(agent, keys), strict=True):
+            scores |= {f"eval/{learners.name(number)}{name}": value for name, value in summarise(episodes).items()}
+    return found
 
 
 def _save(

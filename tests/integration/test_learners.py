@@ -61,7 +61,7 @@ def test_members_have_their_own_networks_and_act_with_them():
     for i, own in enumerate(learners.configs(config)):
         alone = build(own).algorithm
         expected = make_evaluate(make_envs(own)[1], alone, config.evaluation.mode, 8)(agent[i], key)
-        assert summarise(program.evaluate[i](agent, key)) == pytest.approx(summarise(expected), rel=1e-4)
+        assert summarise(program.evaluate[i](agent, key)[0]) == pytest.approx(summarise(expected), rel=1e-4)
 
 
 def test_a_run_with_learners_is_loaded_as_its_collector(runs):
