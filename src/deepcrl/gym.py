@@ -18,14 +18,25 @@ from jaxtyping import Bool, Float
 
 from deepcrl.config import ConfigError
 from deepcrl.envs import registry, vector
-from deepcrl.envs.protocol import EnvSpec, EnvState, grade
+from deepcrl.envs.protocol import EnvSpec, EnvState, Physics, grade
+from deepcrl.render.frames import Frame, Painter
+from deepcrl.render.geometry import drawn_qpos
+from deepcrl.render.run import scene
 
+RENDER_MODES = ("rgb_array",)
 Observation = dict[str, np.ndarray]
 """float32: "observation" is the task's state, "achieved_goal" and "desired_goal" are goals."""
 
 
 def make_gymnasium(
-    name: str, *, engine: str = "auto", episode_length: int | None = None, seed: int | None = None
+    name: str,
+    *,
+    engine: str = "auto",
+    episode_length: int | None = None,
+    seed: int | None = None,
+    render_mode: str | None = None,
+    width: int = 480,
+    height: int = 480,
 ) -> "GoalEnv":
     """One task as a `gymnasium.Env`.
 
@@ -37,11 +48,14 @@ def make_gymnasium(
         engine: what steps it; "auto" takes the first one of its row, which on any machine suits a few environments.
         episode_length: None: the task's own.
         seed: of the first reset, if that is not given one; None draws it.
+        render_mode: "rgb_array": `render` draws the present state with MuJoCo's renderer; None: it draws nothing.
+        width, height: of its pictures, in pixels.
 
     Raises:
-        ConfigError: for an unknown name or engine.
+        ConfigError: for an unknown name, engine or mode; with a mode, when the environment has no model to draw, or
+            this machine nothing to draw with.
     """
-    return GoalEnv(name, engine, episode_length, seed)
+    return GoalEnv(name, engine, episode_length, seed, _Camera.make(name, render_mode, width, height))
 
 
 def make_gymnasium_vec(
@@ -51,12 +65,16 @@ def make_gymnasium_vec(
     engine: str = "auto",
     episode_length: int | None = None,
     seed: int | None = None,
+    render_mode: str | None = None,
+    width: int = 480,
+    height: int = 480,
 ) -> "GoalVectorEnv":
     """A batch of one task as a `gymnasium.vector.VectorEnv`, stepped at once; see `make_gymnasium`.
 
-    An environment whose episode has ended is reset by the next step (`AutoresetMode.NEXT_STEP`).
+    An environment whose episode has ended is reset by the next step (`AutoresetMode.NEXT_STEP`). `render` gives one
+    picture for each.
     """
-    return GoalVectorEnv(name, num_envs, engine, episode_length, seed)
+    return GoalVectorEnv(name, num_envs, engine, episode_length, seed, _Camera.make(name, render_mode, width, height))
 
 
 def register_all() -> None:
@@ -80,6 +98,8 @@ class _Functions(NamedTuple):
     step: Callable[..., EnvState]
     succeeded: Callable[..., Any]
     """Goals [N, G], achieved and desired, to whether they are reached [N]."""
+    mark_goal: Callable[[Physics, Any], Physics] | None
+    """Puts goals' markers in place."""
 
 
 def _functions(name: str, engine: str, episode_length: int | None) -> _Functions:
@@ -87,7 +107,33 @@ def _functions(name: str, engine: str, episode_length: int | None) -> _Functions
     task, physics_engine = registry.make_task(name, engine, episode_length)
     env = vector.build(task, physics_engine, "never").compiled()
     succeeded = jax.jit(lambda achieved, desired: grade(task.spec, achieved, desired)[1])
-    return _Functions(env.spec, env.on_device, env.reset, env.step, succeeded)
+    return _Functions(env.spec, env.on_device, env.reset, env.step, succeeded, env.mark_goal)
+
+
+class _Camera(NamedTuple):
+    """Draws a task's states."""
+
+    model: Any
+    painter: Painter
+    frames_per_second: float
+
+    @classmethod
+    def make(cls, name: str, render_mode: str | None, width: int, height: int) -> "_Camera | None":
+        if render_mode is None:
+            return None
+        if render_mode not in RENDER_MODES:
+            raise ConfigError(f"render_mode = {render_mode!r} must be None or {' or '.join(map(repr, RENDER_MODES))}")
+        for size, pixels in (("width", width), ("height", height)):
+            if pixels < 1:
+                raise ConfigError(f"{size} = {pixels} must be at least 1")
+        model, step_seconds = scene(name)
+        return cls(model, Painter(model, width, height), 1 / step_seconds)
+
+    def pictures(self, task: _Functions, state: EnvState) -> tuple[Frame, ...]:
+        """One of every environment."""
+        physics = state.physics if task.mark_goal is None else task.mark_goal(state.physics, state.goal)
+        qpos = drawn_qpos(self.model, np.asarray(physics["qpos"]), np.asarray(state.goal))
+        return tuple(self.painter.draw(*one) for one in zip(qpos, np.asarray(state.success), strict=True))
 
 
 def _spaces(spec: EnvSpec) -> tuple[Dict, Box]:
@@ -114,6 +160,24 @@ class _Goals:
     """What Gymnasium asks of goal environments, for one or for a batch."""
 
     _task: _Functions
+    _state: EnvState | None
+    _camera: _Camera | None
+
+    def _begin(self, name: str, engine: str, episode_length: int | None, seed: int | None, camera: _Camera | None):
+        self._task = _functions(name, engine, episode_length)
+        self._first_seed, self._state, self._camera = seed, None, camera
+        self.render_mode = None if camera is None else RENDER_MODES[0]
+        rate = {} if camera is None else {"render_fps": camera.frames_per_second}
+        self.metadata = type(self).metadata | rate
+
+    def _pictures(self) -> tuple[Frame, ...]:
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("reset must be called before render")
+        return () if self._camera is None else self._camera.pictures(self._task, self._state)
+
+    def _shut(self) -> None:
+        if self._camera is not None:
+            self._camera.painter.close()
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any = None) -> Any:
         """1.0 where the goal is reached, else 0.0; goals [..., G] to rewards [...]. `info` is not used.
@@ -145,12 +209,10 @@ class _Goals:
 class GoalEnv(_Goals, gymnasium.Env):
     """See `make_gymnasium`. `reset` takes `options` "qpos", "qvel" and "goal" to start from."""
 
-    metadata = {"render_modes": []}
+    metadata = {"render_modes": [*RENDER_MODES]}
 
-    def __init__(self, name: str, engine: str, episode_length: int | None, seed: int | None):
-        self._task = _functions(name, engine, episode_length)
-        self._first_seed = seed
-        self._state: EnvState | None = None
+    def __init__(self, name: str, engine: str, episode_length: int | None, seed: int | None, camera: _Camera | None):
+        self._begin(name, engine, episode_length, seed, camera)
         self.observation_space, self.action_space = _spaces(self._task.spec)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict]:
@@ -167,16 +229,30 @@ class GoalEnv(_Goals, gymnasium.Env):
         info = {"is_success": success, "failed": failed, "timed_out": timed_out}
         return _first(_observe(after)), float(success), failed, timed_out, info
 
+    def render(self) -> Frame | None:
+        """A picture [height, width, 3] of the present state; None without a render mode."""
+        return next(iter(self._pictures()), None)
+
+    def close(self) -> None:
+        """End what draws."""
+        self._shut()
+
 
 class GoalVectorEnv(_Goals, gymnasium.vector.VectorEnv):
     """See `make_gymnasium_vec`. The `options` of `reset` may be those of one instance, or [N, ...]."""
 
-    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
+    metadata = {"render_modes": [*RENDER_MODES], "autoreset_mode": AutoresetMode.NEXT_STEP}
 
-    def __init__(self, name: str, num_envs: int, engine: str, episode_length: int | None, seed: int | None):
-        self._task = _functions(name, engine, episode_length)
-        self._first_seed = seed
-        self._state: EnvState | None = None
+    def __init__(
+        self,
+        name: str,
+        num_envs: int,
+        engine: str,
+        episode_length: int | None,
+        seed: int | None,
+        camera: _Camera | None,
+    ):
+        self._begin(name, engine, episode_length, seed, camera)
         self.num_envs = num_envs
         self.single_observation_space, self.single_action_space = _spaces(self._task.spec)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -201,6 +277,15 @@ class GoalVectorEnv(_Goals, gymnasium.vector.VectorEnv):
         rewards = np.where(ended, 0.0, success)
         infos = self._infos(is_success=success, failed=failed, timed_out=timed_out)
         return _observe(after), rewards, failed, timed_out, infos
+
+    def render(self) -> tuple[Frame, ...] | None:
+        """A picture [height, width, 3] of every environment; None without a render mode."""
+        return self._pictures() or None
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """End what draws."""
+        del kwargs
+        self._shut()
 
     def _infos(self, **values: Bool[Any, "N"]) -> dict[str, np.ndarray]:
         """Gymnasium's form: each value with a mask that says for which environments it holds."""

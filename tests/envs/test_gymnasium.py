@@ -1,5 +1,6 @@
 """Gymnasium both ways: its environments as ours, held against the environments themselves, and ours as its."""
 
+import contextlib
 import dataclasses
 import gc
 import os
@@ -26,6 +27,7 @@ from deepcrl.envs import gymnasium_env as module
 from deepcrl.envs import point, registry
 from deepcrl.envs.gymnasium_env import gymnasium_env
 from deepcrl.envs.layouts import LAYOUTS
+from deepcrl.render import gl_backend, picture, scene
 
 NUM_ENVS, LENGTH = 5, 7
 
@@ -449,7 +451,59 @@ def chase(monkeypatch):
 @QUIET
 @pytest.mark.parametrize("name", ["point_u_maze", "ant_u_maze"])
 def test_passes_gymnasiums_checker(name):
-    check_env(gymnasium.make(f"deepcrl.gym:deepcrl/{name}-v0", disable_env_checker=True).unwrapped)
+    env = gymnasium.make(f"deepcrl.gym:deepcrl/{name}-v0", disable_env_checker=True).unwrapped
+    check_env(env, skip_render_check=gl_backend() is None)
+
+
+needs_gl = pytest.mark.skipif(gl_backend() is None, reason="no GL backend here")
+
+
+@needs_gl
+def test_a_picture_is_of_the_present_state():
+    with contextlib.closing(
+        deepcrl.gym.make_gymnasium("point_u_maze", seed=0, render_mode="rgb_array", width=96, height=64)
+    ) as env:
+        with pytest.raises(gymnasium.error.ResetNeeded, match="before render"):
+            env.render()
+        env.reset(options={"qpos": [4.0, 4.0], "goal": [12.0, 4.0]})
+        first = env.render()
+        assert (first.shape, first.dtype) == ((64, 96, 3), np.uint8)
+        np.testing.assert_array_equal(env.render(), first)
+        assert env.metadata["render_fps"] == pytest.approx(1 / scene("point_u_maze")[1])
+        env.reset(options={"qpos": [4.0, 8.0], "goal": [12.0, 4.0]})
+        moved = np.abs(env.render().astype(int) - first).max(axis=-1) > 30
+        assert 4 < moved.sum() < 600, "the point alone"
+        env.reset(options={"qpos": [4.0, 4.0], "goal": [12.0, 12.0]})
+        assert 4 < (np.abs(env.render().astype(int) - first).max(axis=-1) > 30).sum() < 600, "its goal's marker alone"
+        np.testing.assert_array_equal(
+            env.render(), picture(scene("point_u_maze")[0], np.array([4.0, 4.0, 12.0, 12.0]), 96, 64)
+        )
+
+
+@needs_gl
+def test_a_batch_has_a_picture_for_each():
+    id = "deepcrl.gym:deepcrl/humanoid-v0"  # whose goal is a part of its state
+    with contextlib.closing(gymnasium.make_vec(id, num_envs=2, render_mode="rgb_array", width=48, height=32)) as envs:
+        envs.reset(seed=0)
+        one, other = envs.render()
+        assert one.shape == other.shape == (32, 48, 3)
+        assert (one != other).any()
+
+
+def test_pictures_are_asked_for_by_a_mode():
+    env = deepcrl.gym.make_gymnasium("point_u_maze")
+    env.reset()
+    assert (env.render_mode, env.render()) == (None, None)
+    env.close()
+    with pytest.raises(ConfigError, match="render_mode = 'human' must be None or 'rgb_array'"):
+        deepcrl.gym.make_gymnasium("point_u_maze", render_mode="human")
+    with pytest.raises(ConfigError, match="height = 0 must be at least 1"):
+        deepcrl.gym.make_gymnasium_vec("point_u_maze", 2, render_mode="rgb_array", height=0)
+
+
+def test_what_has_no_model_has_no_pictures(chase):
+    with pytest.raises(ConfigError, match="chase has no model to draw"):
+        deepcrl.gym.make_gymnasium("chase", render_mode="rgb_array")
 
 
 def test_observations_are_the_tasks_state_and_goals():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -11,7 +12,7 @@ from deepcrl.config import ConfigError
 from deepcrl.envs.layouts import LAYOUTS
 from deepcrl.envs.point_model import point_model
 from deepcrl.render import environment_picture, frames, gl_backend, picture, scene, write_video
-from deepcrl.render.frames import _overview, _resample
+from deepcrl.render.frames import Painter, _overview, _resample
 
 needs_gl = pytest.mark.skipif(gl_backend() is None, reason="no GL backend here")
 
@@ -80,8 +81,22 @@ class TestPictures:
         assert 20 < (change != 0).sum() < 3000  # the marker alone
 
     def test_a_failing_renderer_is_reported(self, model):
+        painter = Painter(model, *SIZE)
+        painter.send(np.array([*HOME, *GOAL]), False)
+        assert painter.receive().std() > 10
+        painter._worker.kill()
+        painter._worker.wait()
         with pytest.raises(ConfigError, match="MuJoCo's renderer"):
-            next(frames._draw(model, np.zeros((1, 3)), np.zeros(1, bool), *SIZE))
+            painter.draw(np.array([*HOME, *GOAL]), False)
+        with pytest.raises(
+            ConfigError, match=r"a position of shape \(3,\) is none of this model's, which have 4 numbers"
+        ):
+            painter.send(np.zeros(3), False)
+        folder = Path(painter._folder.name)
+        assert folder.exists()
+        painter.close()
+        painter.close()
+        assert not folder.exists()
 
 
 @needs_gl

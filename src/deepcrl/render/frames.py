@@ -45,7 +45,8 @@ def gl_backend() -> str | None:
 
 def picture(model: mujoco.MjModel, qpos: Float[np.ndarray, "nq"], width: int = 640, height: int = 480) -> Frame:
     """One picture of a model, by its camera "track" where it has one. Raises ConfigError where nothing can draw."""
-    return next(_draw(model, qpos[None], np.zeros(1, bool), width, height))
+    with contextlib.closing(Painter(model, width, height)) as painter:
+        return painter.draw(qpos, False)
 
 
 def write_video(
@@ -94,37 +95,85 @@ def _draw(
     width: int,
     height: int,
 ) -> Iterator[Frame]:
-    backend = gl_backend()
-    if backend is None:
-        raise ConfigError(NO_BACKEND)
-    marks = [geom for geom in range(model.ngeom) if model.body(model.geom_bodyid[geom]).name.startswith(GOAL_NAMES)]
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as complaints:
-        mujoco.mj_saveModel(model, f"{folder}/model.mjb")
+    with contextlib.closing(Painter(model, width, height)) as painter:
+        states = list(zip(qpos, reached, strict=True))
+        painter.send(*states[0])
+        for state in states[1:]:
+            painter.send(*state)  # drawn while the frame before it is used
+            yield painter.receive()
+        yield painter.receive()
+
+
+class Painter:
+    """Draws positions of one model, as they come; MuJoCo's renderer in a process of its own, until `close`.
+
+    Raises:
+        ConfigError: where nothing can draw.
+    """
+
+    def __init__(self, model: mujoco.MjModel, width: int = 640, height: int = 480):
+        backend = gl_backend()
+        if backend is None:
+            raise ConfigError(NO_BACKEND)
+        self._backend, self._nq, self._shape = backend, model.nq, (height, width, 3)
+        self._folder = tempfile.TemporaryDirectory()
+        self._complaints = Path(self._folder.name) / "complaints"
+        self._worker: subprocess.Popen[bytes] | None = None
+        marks = [geom for geom in range(model.ngeom) if model.body(model.geom_bodyid[geom]).name.startswith(GOAL_NAMES)]
+        mujoco.mj_saveModel(model, f"{self._folder.name}/model.mjb")
         np.savez(
-            f"{folder}/job.npz",
-            qpos=qpos,
-            reached=reached,
+            f"{self._folder.name}/job.npz",
             goal_geoms=np.array(marks, int),
             overview=_overview(model, width / height),
             size=np.array([width, height]),
         )
-        with subprocess.Popen(
-            [sys.executable, gl_worker.__file__, folder],
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            env=_environment(backend),
-        ) as worker:
-            assert worker.stdout is not None
-            try:
-                for _ in range(len(qpos)):
-                    data = worker.stdout.read(3 * width * height)
-                    if len(data) < 3 * width * height:
-                        complaints.seek(0)
-                        last = complaints.read().decode(errors="replace").strip().splitlines()[-1:]
-                        raise ConfigError(f"MuJoCo's renderer ({backend}) failed: {' '.join(last)}")
-                    yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
-            finally:
-                worker.kill()
+
+    def draw(self, qpos: Float[np.ndarray, "nq"], reached: bool) -> Frame:
+        """One picture; goal markers have another colour where the goal is reached. Raises ConfigError on failure."""
+        self.send(qpos, reached)
+        return self.receive()
+
+    def send(self, qpos: Float[np.ndarray, "nq"], reached: bool) -> None:
+        """Have a position drawn. `receive` gives the picture; no more than two may be under way."""
+        if np.shape(qpos) != (self._nq,):
+            raise ConfigError(
+                f"a position of shape {np.shape(qpos)} is none of this model's, which have {self._nq} numbers"
+            )
+        if self._worker is None:
+            self._worker = self._start()
+        assert self._worker.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # `receive` says what was wrong
+            self._worker.stdin.write(np.asarray(qpos, np.float64).tobytes() + bytes([bool(reached)]))
+            self._worker.stdin.flush()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        with open(self._complaints, "wb") as complaints:
+            return subprocess.Popen(
+                [sys.executable, gl_worker.__file__, self._folder.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                env=_environment(self._backend),
+            )
+
+    def receive(self) -> Frame:
+        """The oldest picture under way. Raises ConfigError where the renderer has failed."""
+        assert self._worker is not None
+        assert self._worker.stdout is not None
+        data = self._worker.stdout.read(int(np.prod(self._shape)))
+        if len(data) < np.prod(self._shape):
+            last = self._complaints.read_text(errors="replace").strip().splitlines()[-1:]
+            raise ConfigError(f"MuJoCo's renderer ({self._backend}) failed: {' '.join(last)}")
+        return np.frombuffer(data, np.uint8).reshape(self._shape)
+
+    def close(self) -> None:
+        """End the process; closing twice does nothing."""
+        if self._worker is not None:
+            self._worker.kill()
+            with contextlib.suppress(BrokenPipeError):
+                self._worker.communicate()
+            self._worker = None
+        self._folder.cleanup()
 
 
 def _overview(model: mujoco.MjModel, aspect: float) -> Float[np.ndarray, "5"]:

@@ -1,13 +1,14 @@
 """Draws positions of a model with MuJoCo's renderer; run as a program of its own by `frames`.
 
 In a process of its own because MuJoCo chooses its GL backend at import, and because a broken driver may end the
-process that uses it. Reads JOB/model.mjb and JOB/job.npz, writes raw RGB frames to stdout. Without a job it draws one
-small picture, to see whether the backend works.
+process that uses it. Reads JOB/model.mjb and JOB/job.npz, then from stdin, again and again, a position and a byte
+(whether the goal is reached), and writes a raw RGB frame to stdout for each. Without a job it draws one small picture,
+to see whether the backend works.
 """
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import mujoco
@@ -20,8 +21,7 @@ REACHED_RGBA = (0.2, 0.95, 0.5, 0.75)
 
 def draw(
     model: mujoco.MjModel,
-    qpos: np.ndarray,
-    reached: np.ndarray,
+    states: Iterable[tuple[np.ndarray, bool]],
     goal_geoms: np.ndarray,
     overview: np.ndarray,
     size: tuple[int, int],
@@ -29,6 +29,7 @@ def draw(
     """Pictures [height, width, 3] of the positions.
 
     Args:
+        states: position [nq], and whether the goal is reached there.
         overview: point to look at, distance and elevation of a camera above it; NaN for the camera "track", or where
             there is none MuJoCo's free camera.
         size: width and height in pixels.
@@ -45,8 +46,8 @@ def draw(
     if np.isfinite(overview).all():
         camera = mujoco.MjvCamera()
         camera.lookat[:], camera.distance, camera.elevation = overview[:3], overview[3], -overview[4]
-    for row, there in zip(qpos, reached):
-        data.qpos = row
+    for qpos, there in states:
+        data.qpos = qpos
         mujoco.mj_forward(model, data)
         model.geom_rgba[goal_geoms] = REACHED_RGBA if there else usual
         renderer.update_scene(data, camera)
@@ -62,16 +63,23 @@ def main() -> None:
     if len(sys.argv) == 1:
         xml = '<mujoco><worldbody><light pos="0 0 3"/><geom size="1"/></worldbody></mujoco>'
         model = mujoco.MjModel.from_xml_string(xml)
-        pictures = draw(model, np.zeros((1, 0)), np.zeros(1, bool), np.zeros(0, int), np.full(5, np.nan), (16, 16))
+        pictures = draw(model, [(np.zeros(0), False)], np.zeros(0, int), np.full(5, np.nan), (16, 16))
     else:
         folder = Path(sys.argv[1])
         model = mujoco.MjModel.from_binary_path(str(folder / "model.mjb"))
         job = np.load(folder / "job.npz")
         width, height = (int(v) for v in job["size"])
-        pictures = draw(model, job["qpos"], job["reached"], job["goal_geoms"], job["overview"], (width, height))
+        pictures = draw(model, _states(model.nq), job["goal_geoms"], job["overview"], (width, height))
     for picture in pictures:
         frames.write(picture.tobytes())
+        frames.flush()
     frames.close()
+
+
+def _states(size: int) -> Iterator[tuple[np.ndarray, bool]]:
+    """Positions of so many coordinates from stdin, until it ends."""
+    while len(data := sys.stdin.buffer.read(8 * size + 1)) == 8 * size + 1:
+        yield np.frombuffer(data, np.float64, size), bool(data[-1])
 
 
 if __name__ == "__main__":
