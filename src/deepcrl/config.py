@@ -88,9 +88,9 @@ class NetworkConfig:
     """Size of the two critic embeddings."""
     remat: Remat = "dots"
     """What the backward pass recomputes: "none" stores all, "dots" stores matrix products only, "block" stores one
-    vector per block. Changes speed and memory, not values."""
+    vector per block. Changes speed and memory, and values by rounding only."""
     unroll: int = 1
-    """Blocks per iteration of the scan over depth. Changes compile time and speed, not values."""
+    """Blocks per iteration of the scan over depth. Changes compile time and speed, and values by rounding only."""
 
 
 @dataclass(frozen=True)

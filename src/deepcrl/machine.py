@@ -22,7 +22,7 @@ def describe() -> dict[str, Any]:
     devices = jax.devices()
     return {
         "python": platform.python_version(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "processor": _processor(),
         "cores": usable_cores(),
         "device": devices[0].device_kind,

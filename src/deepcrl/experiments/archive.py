@@ -99,7 +99,10 @@ def _check(line: dict[str, Any]) -> None:
 def _line(folder: Path, with_pictures: bool) -> dict[str, Any]:
     findings, pictures = {}, {}
     for path in sorted((folder / FOLDER).glob("*.json")):
-        finding = json.loads(path.read_text())
+        try:
+            finding = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError):
+            continue  # damaged; the page says so where it needs it
         findings[path.stem] = finding if with_pictures else finding | {"svg": None}
         if with_pictures and (png := path.with_suffix(".png")).exists():
             pictures[png.name] = base64.b64encode(png.read_bytes()).decode()

@@ -70,8 +70,8 @@ def kept(kind: str, run_dir: Path) -> Finding:
             picture = Markup(data["svg"]) if data["svg"] else png.read_bytes() if png.exists() else None
             if picture or not (run_dir / "checkpoints").exists():
                 return Finding(data["numbers"], data["words"], picture)
-    except (OSError, ValueError, KeyError):
-        pass  # none yet, or another version's
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none yet, a damaged one, or another version's
     found = find(kind, run_dir)
     write(found, run_dir, kind)
     return found
