@@ -85,13 +85,47 @@ def test_scores_and_states_are_those_of_the_rows(out):
 
 def test_the_table_has_scores_and_distances(out):
     columns, lines = page.table_of(results(DEPTH, "laptop", out))
-    assert columns == ["task", "depth", "runs", "mean", "interquartile mean", "final distance (m)", "paper"]
+    assert columns == ["task", "depth", "runs", "mean", "interquartile mean", "final distance (m)"]
     assert lines[1][:3] == ["point_u_maze", "8", "5 of 5"]
     assert lines[1][3].startswith("13.00 [")
-    assert lines[1][5:] == ["87.00", MISSING]
-    assert lines[-1] == ["point_big_maze", "32", "0 of 5", *[MISSING] * 4]
+    assert lines[1][5:] == ["87.00"]
+    assert lines[-1] == ["point_big_maze", "32", "0 of 5", *[MISSING] * 3]
     timed = [result._replace(metric="wall_s") for result in results(DEPTH, "laptop", out)]
-    assert page.table_of(timed)[0] == ["task", "depth", "runs", "mean", "interquartile mean", "paper"]
+    assert page.table_of(timed)[0] == ["task", "depth", "runs", "mean", "interquartile mean"]
+    known = page.table_of(results(DEPTH, "paper", out))
+    assert (known[0][-1], known[1][0][-1]) == ("paper", "38 ± 4")
+
+
+def test_a_page_of_other_cells_has_the_papers_numbers_by_themselves(out):
+    heading, words, table = page.papers_numbers(DEPTH, results(DEPTH, "laptop", out))
+    assert (heading.words, "only their order can be compared" in words.text) == ("The paper's numbers", True)
+    assert table.columns == ["task", "depth 4", "depth 64"]
+    assert ["ant_u4_maze", "11.4 ± 4.1", "286 ± 36"] in table.rows
+    assert list(page.papers_numbers(DEPTH, results(DEPTH, "paper", out))) == [], "they stand beside ours"
+    binpick = ["29.6 ± 1.3", "20.7 ± 0.1", "20.7", "18.4 ± 0.3", "8 ± 0.9", "16.2 ± 0.4"]
+    for name, line in (
+        ("wall_clock", ["humanoid", "1.48", "2.13 ± 0.01", "3.4 ± 0.01", "5.92 ± 0.01", "10.99 ± 0.01"]),
+        ("time_to_beat_sac", ["arm_binpick_hard", *binpick]),
+        ("baseline_depth", ["td3_her", "humanoid", "168", "0", "0", "0", "0"]),
+    ):
+        _, _, table, *_ = page.papers_numbers(lookup(name), results(lookup(name), "smoke", out))
+        assert line in table.rows
+    for scale in ("laptop", "paper"):
+        *_, passed = page.papers_numbers(lookup("time_to_beat_sac"), results(lookup("time_to_beat_sac"), scale, out))
+        assert passed.columns == ["task", "sac passed after (h)"]
+        assert passed.rows[1::7] == [["ant_big_maze", "0.00"], ["humanoid_u_maze", "never"]]
+
+
+def test_a_claim_may_be_of_what_analyses_find(out):
+    found = results(DEPTH, "laptop", out)
+    spread = dataclasses.replace(DEPTH, claims=(Claim("depth", "8", "4", of="spread_near_goal"),))
+    assert claim_words(spread, found) == []
+    numbers = [[] for _ in found]
+    numbers[0] = [{"spread_near_goal": value, "explained": 9.0} for value in (0.1, 0.2, 0.3)]
+    numbers[1] = [{"spread_near_goal": value} for value in (0.4, 0.5, 0.6)] + [{"explained": 0.0}]
+    (words,) = claim_words(spread, found, numbers)
+    assert words.startswith("depth 8 above depth 4, point_u_maze, in spread near goal: agrees; ")
+    assert "probability 1.00 [1.00, 1.00]" in words
 
 
 def test_circumstances_name_every_revision_oldest_first(out):

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from deepcrl.analysis.statistics import Estimate
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.config import ConfigError
-from deepcrl.experiments import document, runs
+from deepcrl.experiments import document, published, runs
 from deepcrl.experiments.document import Code, Document, Heading, Part, Picture, Table, Words
 from deepcrl.experiments.record import Experiment
 from deepcrl.experiments.results import (
@@ -61,12 +62,14 @@ def write(experiment: Experiment, scale: str, found: Sequence[Result], folder: P
 def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Path) -> Document:
     """The page."""
     columns, lines = table_of(found)
+    analysed = {kind: _analysed(kind, found, out) for kind in experiment.analyses}
     parts: list[Part] = [
         Words(f"The paper: {experiment.finding}"),
         Words(f"Scale {scale}, seeds {seeds_words(found)}{STATE}{state_words(found)}."),
         Code(command(experiment, scale)),
     ]
-    if claims := claim_words(experiment, found):
+    numbers = [[one for several in analysed.values() for one in several.numbers[i]] for i in range(len(found))]
+    if claims := claim_words(experiment, found, numbers):
         parts += [Heading("Agreement with the paper"), *map(Words, claims)]
     parts += [
         Heading("Scores"),
@@ -74,6 +77,7 @@ def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Pa
         Table("Scores by cell", columns, lines, len(columns) - len(found[0].cell.labels)),
         *map(Words, depth_words(experiment, found)),
         *_scores_pictures(experiment, found),
+        *papers_numbers(experiment, found),
     ]
     if levels := experiment.scales[scale].levels:
         parts += [
@@ -106,8 +110,8 @@ def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Pa
             parts += [Words(f"In {env}:"), Table(f"Episodes that reach the goal, in {env}", header, body, number)]
     if curves := list(_curves(experiment, found)):
         parts += [Heading("Learning"), Words(f"Mean over seeds, by {experiment.x}."), *curves]
-    for kind in experiment.analyses:
-        parts += _analysis(kind, found, out)
+    for kind, several in analysed.items():
+        parts += _analysis(kind, found, several)
     if experiment.note:
         parts += [Heading("Notes"), Words(experiment.note)]
     facts = circumstances(found, out)
@@ -125,14 +129,14 @@ def state_said(text: str) -> str | None:
 
 def table_of(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     """Column names and rows: labels, runs done, mean and interquartile mean with 95% intervals, beside a time at goal
-    the final distance, the paper's number."""
+    the final distance, and the paper's numbers where it has some for these labels."""
     timed = found[0].metric.endswith(TIME_AT_GOAL)
     distance = ["final distance (m)"] if timed else []
-    columns = [*found[0].cell.labels, "runs", "mean", "interquartile mean", *distance, "paper"]
+    paper = ["paper"] if any(result.published for result in found) else []
+    columns = [*found[0].cell.labels, "runs", "mean", "interquartile mean", *distance, *paper]
     lines = []
     for result in found:
         done = sum(state == "done" for state in result.states.values())
-        known = result.published
         lines.append(
             [
                 *result.cell.labels.values(),
@@ -140,10 +144,27 @@ def table_of(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
                 _shown(result.mean),
                 _shown(result.interquartile),
                 *([_final_distance(result)] if timed else []),
-                MISSING if known is None else f"{known.value:g}" + (f" ± {known.error:g}" if known.error else ""),
+                *(published.shown(result.published) for _ in paper),
             ]
         )
     return columns, lines
+
+
+def papers_numbers(experiment: Experiment, found: Sequence[Result]) -> Iterator[Part]:
+    """The paper's numbers for its own cells, where they do not stand beside ours; and what it says of `passes`."""
+    beside = any(result.published for result in found)
+    if (experiment.published and not beside) or experiment.passed_after:
+        yield Heading("The paper's numbers")
+        yield Words(
+            "Of its own scale: its robots, 100 to 400 million env steps, networks of width 256. With ours only their "
+            "order can be compared."
+        )
+    if experiment.published and not beside:
+        header, body = published.table(experiment)
+        across = sum(name.startswith(f"{experiment.x} ") for name in header)
+        yield Table("The paper's numbers", header, body, across)
+    if experiment.passed_after:
+        yield Table("The paper's times", *published.pass_table(experiment), 1)
 
 
 def _final_distance(result: Result) -> str:
@@ -234,12 +255,20 @@ def _curves(experiment: Experiment, found: Sequence[Result]) -> Iterator[Picture
         yield Picture(shown, line_chart(series, label=shown, x_max=end, zero=True))
 
 
-def _analysis(kind: str, found: Sequence[Result], out: Path) -> Iterator[Part]:
-    """A table of every cell's numbers, mean over its runs, and a picture of each cell's first run."""
-    rows, pictures, problems = [], [], {}
-    by_cell: list[tuple[Result, list[dict[str, float]]]] = []
+class _Analysed(NamedTuple):
+    """What one analysis has found in the runs that are done."""
+
+    numbers: list[list[dict[str, float]]]
+    """By result, and by run."""
+    pictures: list[Picture]
+    """Of each result's first run."""
+    problems: list[str]
+
+
+def _analysed(kind: str, found: Sequence[Result], out: Path) -> _Analysed:
+    numbers, pictures, problems = [], [], {}
     for result in found:
-        numbers, pictured = [], False
+        own, pictured = [], False
         for seed, folder in runs.folders(result.cell, out).items():
             if result.states[seed] != "done":
                 continue
@@ -251,17 +280,23 @@ def _analysis(kind: str, found: Sequence[Result], out: Path) -> Iterator[Part]:
             if one.picture and not pictured:
                 pictured = True
                 pictures.append(Picture(f"{result.cell.name()}, seed {seed}", one.picture))
-            numbers.append(one.numbers)
-        by_cell.append((result, numbers))
+            own.append(one.numbers)
+        numbers.append(own)
+    return _Analysed(numbers, pictures, list(problems))
+
+
+def _analysis(kind: str, found: Sequence[Result], analysed: _Analysed) -> Iterator[Part]:
+    """A table of every cell's numbers, mean over its runs, and a picture of each cell's first run."""
     yield Heading(f"{kind.capitalize()}: {FINDINGS[kind].about}")
-    columns = list(dict.fromkeys(name for _, several in by_cell for one in several for name in one))
-    for result, several in by_cell:
+    columns = list(dict.fromkeys(name for several in analysed.numbers for one in several for name in one))
+    rows = []
+    for result, several in zip(found, analysed.numbers, strict=True):
         values = [[one[name] for one in several if name in one and math.isfinite(one[name])] for name in columns]
         shown = [number(float(np.mean(own))) if own else MISSING for own in values]
         rows.append([*result.cell.labels.values(), str(len(several)), *shown])
     if columns:
         names = list(found[0].cell.labels)
         yield Table(f"{kind} by cell", [*names, "runs", *columns], rows, len(columns) + 1)
-    for problem in problems:
+    for problem in analysed.problems:
         yield Words(f"Not for all: {problem}.")
-    yield from pictures
+    yield from analysed.pictures

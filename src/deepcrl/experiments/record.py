@@ -39,6 +39,8 @@ class Claim:
     worse: str
     where: Mapping[str, str] = field(default_factory=dict)
     """Other labels for which it is said; whatever they are, if none."""
+    of: str = ""
+    """The number that is higher, of those that the experiment's analyses find in each run; if none, the score."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Experiment:
     """The paper's answer as comparisons of labels."""
     passes: tuple[str, str] | None = None
     """An axis and the label on it whose final score all others are to pass; the page says when they did."""
+    passed_after: Mapping[str, float | None] = field(default_factory=dict)
+    """The paper's hours by task until its deep network had passed that final score; None: never."""
     published: tuple[Published, ...] = ()
     analyses: tuple[str, ...] = ()
     """Kinds of findings in each run, of `report.findings`."""

@@ -30,6 +30,10 @@ SCORE, CLOCK = "eval/time_at_goal", "wall_s"
 """The paper's score, and the metric of experiments that ask for seconds."""
 
 
+Numbers = Sequence[Sequence[Mapping[str, float]]]
+"""By result, and by run: numbers that analyses have found."""
+
+
 class Result(NamedTuple):
     """One cell's runs."""
 
@@ -122,22 +126,38 @@ def failures(found: Sequence[Result], out: Path) -> list[str]:
     return [f"{folder.name}: {runs.problem(folder)}" for folder in folders]
 
 
-def claim_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
-    """For each of the paper's claims, and each combination of the other labels, whether ours agree."""
+def claim_words(experiment: Experiment, found: Sequence[Result], numbers: Numbers = ()) -> list[str]:
+    """For each of the paper's claims, and each combination of the other labels, whether ours agree.
+
+    Args:
+        numbers: for each result, what its analyses have found in each of its runs; for claims that are of one of these.
+    """
     words = []
     sign = -1.0 if experiment.metric == CLOCK else 1.0
     for claim in experiment.claims:
+        if claim.of:
+            values = {
+                result.cell.name(): [one[claim.of] for one in own if claim.of in one]
+                for result, own in zip(found, numbers, strict=False)
+            }
+        else:
+            values = {result.cell.name(): [sign * score for score in result.scores.values()] for result in found}
         groups: dict[str, dict[str, Result]] = {}
         for result in found:
             rest = {axis: label for axis, label in result.cell.labels.items() if axis != claim.axis}
-            if result.scores and claim.axis in result.cell.labels and claim.where.items() <= rest.items():
+            if (
+                values.get(result.cell.name())
+                and claim.axis in result.cell.labels
+                and claim.where.items() <= rest.items()
+            ):
                 groups.setdefault(", ".join(rest.values()), {})[result.cell.labels[claim.axis]] = result
         for rest, by_label in groups.items():
             if claim.better not in by_label or claim.worse not in by_label:
                 continue
-            ours, theirs = ([sign * v for v in by_label[k].scores.values()] for k in (claim.better, claim.worse))
+            ours, theirs = (values[by_label[label].cell.name()] for label in (claim.better, claim.worse))
             where = f", {rest}" if rest else ""
-            said = f"{claim.axis} {claim.better} above {claim.axis} {claim.worse}{where}"
+            of = f", in {claim.of.replace('_', ' ')}" if claim.of else ""
+            said = f"{claim.axis} {claim.better} above {claim.axis} {claim.worse}{where}{of}"
             words.append(f"{said}: {_verdict(improvement(ours, theirs))}")
     return words
 

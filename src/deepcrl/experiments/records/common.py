@@ -69,3 +69,13 @@ LEVELS = (10.0, 25.0, 50.0, 75.0)
 def row(values: tuple[float, ...], axis: str, labels: tuple[object, ...], **at: str) -> tuple[Published, ...]:
     """Numbers of the paper along one axis."""
     return tuple(Published({axis: str(label), **at}, value) for label, value in zip(labels, values, strict=True))
+
+
+def hours(
+    values: tuple[tuple[float, float], ...], axis: str, labels: tuple[object, ...], **at: str
+) -> tuple[Published, ...]:
+    """Wall times of the paper along one axis, each with its standard error; kept in seconds."""
+    return tuple(
+        Published({axis: str(label), **at}, 3600 * value, 3600 * error)
+        for label, (value, error) in zip(labels, values, strict=True)
+    )

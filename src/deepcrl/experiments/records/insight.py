@@ -109,6 +109,7 @@ Q_MAPS = Experiment(
         ),
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
     },
+    claims=tuple(Claim("depth", deep, "4", of="sides_with_path") for deep in ("32", "64")),
     analyses=("topology", "coverage"),
     x="depth",
 )
@@ -123,6 +124,7 @@ EMBEDDINGS = Experiment(
         "laptop": Scale((mazes(*HARD_MAZES), along("depth", "network.depth", 4, 8, 16, 32)), FIVE, LAPTOP),
         "smoke": Scale((along("depth", "network.depth", 4, 8),), (0,), SMOKE),
     },
+    claims=tuple(Claim("depth", deep, "4", of="spread_near_goal") for deep in ("32", "64")),
     analyses=("embeddings",),
     x="depth",
 )
