@@ -317,15 +317,47 @@ def test_the_index_says_how_far_all_are(out):
     page.write(dataclasses.replace(DEPTH, analyses=()), "laptop", results(DEPTH, "laptop", out), out / "p", out)
     text, html = (path.read_text() for path in index.write([DEPTH, lookup("width")], out / "p", out))
     assert (
-        "| Figure 1, Table 1 | Does the score grow with the depth of actor and critic? | depth | not run | "
-        "[30 of 40 runs done, 1 interrupted](depth-laptop.md) | not run |" in text
+        f"| Figure 1, Table 1 | Does the score grow with the depth of actor and critic? | {DEPTH.finding} | depth | "
+        "not run | [30 of 40 runs done, 1 interrupted; claims: 1 agree, 3 open](depth-laptop.md) | not run |" in text
     )
     # The runs of depth 4 and width 64 and so on are those of `depth`.
     assert "| width | not run | 12 of 21 runs done | not run |" in text
-    assert '<a href="depth-laptop.html">30 of 40 runs done, 1 interrupted</a>' in html
+    assert '<a href="depth-laptop.html">30 of 40 runs done, 1 interrupted; claims: 1 agree, 3 open</a>' in html
     # Where the page is and the runs are not, it is the page that says so.
     text = index.write([DEPTH], out / "p", out / "none")[0].read_text()
-    assert "| depth | not run | [30 of 40 runs done, 1 interrupted](depth-laptop.md) | not run |" in text
+    assert "| depth | not run | [30 of 40 runs done, 1 interrupted; claims: 1 agree, 3 open](depth-laptop.md) |" in text
+
+
+def test_the_index_counts_what_pages_say_of_the_papers_claims(out):
+    text = """# Figure 1
+
+## Agreement with the paper
+
+depth 8 above depth 4: agrees; with probability 0.96 [0.84, 1.00].
+
+depth 16 above depth 8: goes against it; with probability 0.08 [0.00, 0.32].
+
+depth 32 above depth 4: cannot be told; with probability 0.50 [0.20, 0.80].
+
+depth 64 above depth 4: one seed cannot tell (it is so there).
+
+## Scores
+
+A note: agrees; with nobody.
+"""
+    assert page.agreement_said(text) == "claims: 1 agree, 1 against, 2 open"
+    assert page.agreement_said("# Figure 1\n\n## Scores\n") is None
+    found = results(DEPTH, "laptop", out)
+    written = page.write(DEPTH, "laptop", found, out / "pages", out)[0].read_text()
+    words = claim_words(DEPTH, found)
+    assert (len(words), sum(": agrees; " in line for line in words)) == (4, 1)
+    assert page.agreement_said(written) == "claims: 1 agree, 3 open"
+    index.write([DEPTH], out / "pages", out)
+    assert (
+        "| [30 of 40 runs done, 1 interrupted; claims: 1 agree, 3 open](depth-laptop.md) |"
+        in (out / "pages" / "index.md").read_text()
+    )
+    assert f"| {DEPTH.finding} | depth |" in (out / "pages" / "index.md").read_text()
 
 
 def test_deep_networks_and_many_seeds_are_trained_first(out):

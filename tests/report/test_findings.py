@@ -10,6 +10,7 @@ import pytest
 
 from deepcrl.analysis import block_norms
 from deepcrl.analysis.coverage import coverage
+from deepcrl.analysis.topology import topologies
 from deepcrl.cli import main
 from deepcrl.render import gl_backend
 from deepcrl.report import findings
@@ -60,6 +61,13 @@ def test_the_words_have_the_numbers_of_the_analysis(run_dir):
         assert f"{name}, {len(found.added)} blocks; leaves the stem: {found.stream[0]:.3g}" in words.words
         assert f"{found.added[-1]:8.3g} {found.stream[-1]:8.3g}" in words.words
         assert words.numbers[f"{name}, last over first"] == pytest.approx(1.0)
+    found = kept("topology", run_dir)
+    farthest = topologies(run_dir)[-1]
+    assert not farthest.own_ways, "an agent of seconds reaches no goal"
+    assert found.caption == (
+        f"the value for goal ({farthest.map.goal[0]:g}, {farthest.map.goal[1]:g}); rank correlation with nearness in a "
+        f"straight line {farthest.rank_straight:.2f}, along the shortest way {farthest.rank_path:.2f}"
+    )
     share = float(np.isfinite(coverage(run_dir).first_visit).sum()) / 7
     assert kept("coverage", run_dir).numbers["share of the cells"] == pytest.approx(share)
 

@@ -19,14 +19,15 @@ def markdown(experiments: Sequence[Experiment]) -> str:
 
 
 def write(experiments: Sequence[Experiment], folder: Path, out: Path) -> tuple[Path, Path]:
-    """Write index.md and index.html into `folder`: how far every experiment is at every scale, with links to the pages
-    that lie there; of those with a page, by its own words, since its runs may have been made elsewhere."""
+    """Write index.md and index.html into `folder`: the paper's answer to every experiment's question, and how far ours
+    is at every scale, with links to the pages that lie there; of those with a page, by its own words, since its runs
+    may have been made elsewhere."""
     folder.mkdir(parents=True, exist_ok=True)
     linked: dict[str, list[list[str | Markup]]] = {"md": [], "html": []}
     for one in experiments:
         words = {scale: _state(one, scale, folder, out) for scale in one.scales}
         for suffix, rows in linked.items():
-            cells: list[str | Markup] = [one.source, one.question, one.name]
+            cells: list[str | Markup] = [one.source, one.question, one.finding, one.name]
             for scale, state in words.items():
                 page_name = f"{one.name}-{scale}.{suffix}"
                 there = (folder / page_name).exists()
@@ -35,8 +36,12 @@ def write(experiments: Sequence[Experiment], folder: Path, out: Path) -> tuple[P
                 else:
                     cells.append(tag("a", state, href=page_name) if there else state)
             rows.append(cells)
-    columns = ["in the paper", "question", "experiment", *SCALES]
-    title, lead = "Experiments", "Every figure and table of the paper that needs online training, and how far each is."
+    columns = ["in the paper", "question", "the paper's answer", "experiment", *SCALES]
+    title = "Experiments"
+    lead = (
+        "Every figure and table of the paper that needs online training, how far each is, and how many of the paper's "
+        "claims our runs agree with, go against or leave open."
+    )
     lines = [columns, ["---"] * len(columns), *linked["md"]]
     text = "\n".join([f"# {title}", "", lead, "", *(f"| {' | '.join(map(str, line))} |" for line in lines), ""])
     header = tag("header", tag("h1", title), tag("p", lead, class_="lead"))
@@ -47,5 +52,7 @@ def write(experiments: Sequence[Experiment], folder: Path, out: Path) -> tuple[P
 
 def _state(experiment: Experiment, scale: str, folder: Path, out: Path) -> str:
     path = folder / f"{experiment.name}-{scale}.md"
-    said = page.state_said(path.read_text()) if path.exists() else None
-    return said or state_words(results(experiment, scale, out))
+    text = path.read_text() if path.exists() else ""
+    state = page.state_said(text) or state_words(results(experiment, scale, out))
+    agreement = page.agreement_said(text)
+    return f"{state}; {agreement}" if agreement else state

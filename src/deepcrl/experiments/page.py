@@ -15,6 +15,7 @@ from deepcrl.experiments.document import Code, Document, Heading, Part, Picture,
 from deepcrl.experiments.record import Experiment
 from deepcrl.experiments.results import (
     CLOCK,
+    VERDICTS,
     Result,
     claim_words,
     depth_words,
@@ -31,6 +32,7 @@ from deepcrl.report.findings import FINDINGS, kept
 from deepcrl.report.text import MISSING, number
 
 TIME_AT_GOAL = "time_at_goal"
+AGREEMENT = "Agreement with the paper"
 STATE = "; "
 """Before a page's words on how far its runs are."""
 
@@ -70,7 +72,7 @@ def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Pa
     ]
     numbers = [[one for several in analysed.values() for one in several.numbers[i]] for i in range(len(found))]
     if claims := claim_words(experiment, found, numbers):
-        parts += [Heading("Agreement with the paper"), *map(Words, claims)]
+        parts += [Heading(AGREEMENT), *map(Words, claims)]
     parts += [
         Heading("Scores"),
         Words(f"{experiment.metric}: {_metric_words(experiment)}"),
@@ -125,6 +127,15 @@ def state_said(text: str) -> str | None:
     """How far the runs of a page are, by its Markdown; None when it does not say so."""
     line = next((line for line in text.splitlines() if line.startswith("Scale ")), "")
     return line.partition(STATE)[2].removesuffix(".") or None
+
+
+def agreement_said(text: str) -> str | None:
+    """How many of the paper's claims a page's runs agree with, go against or leave open, by its Markdown; None when it
+    looks at none."""
+    section = text.partition(f"\n## {AGREEMENT}\n")[2].partition("\n## ")[0]
+    counts = {word: sum(section.count(f": {said}") for said in verdicts) for word, verdicts in VERDICTS.items()}
+    words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    return f"claims: {words}" if words else None
 
 
 def table_of(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
@@ -279,7 +290,8 @@ def _analysed(kind: str, found: Sequence[Result], out: Path) -> _Analysed:
                 continue
             if one.picture and not pictured:
                 pictured = True
-                pictures.append(Picture(f"{result.cell.name()}, seed {seed}", one.picture))
+                caption = f": {one.caption}" if one.caption else ""
+                pictures.append(Picture(f"{result.cell.name()}, seed {seed}{caption}", one.picture))
             own.append(one.numbers)
         numbers.append(own)
     return _Analysed(numbers, pictures, list(problems))

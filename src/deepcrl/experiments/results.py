@@ -30,6 +30,9 @@ SCORE, CLOCK = "eval/time_at_goal", "wall_s"
 """The paper's score, and the metric of experiments that ask for seconds."""
 
 
+AGREES, AGAINST, OPEN, ONE_SEED = "agrees", "goes against it", "cannot be told", "one seed cannot tell"
+VERDICTS = {"agree": (AGREES,), "against": (AGAINST,), "open": (OPEN, ONE_SEED)}
+"""In one word what pages say of a claim."""
 Numbers = Sequence[Sequence[Mapping[str, float]]]
 """By result, and by run: numbers that analyses have found."""
 
@@ -164,8 +167,8 @@ def claim_words(experiment: Experiment, found: Sequence[Result], numbers: Number
 
 def _verdict(chance: Estimate) -> str:
     if chance.low is None or chance.high is None:
-        return f"one seed cannot tell (it is {'so' if chance.value > 0.5 else 'not so'} there)."
-    verdict = "agrees" if chance.low > 0.5 else "goes against it" if chance.high < 0.5 else "cannot be told"
+        return f"{ONE_SEED} (it is {'so' if chance.value > 0.5 else 'not so'} there)."
+    verdict = AGREES if chance.low > 0.5 else AGAINST if chance.high < 0.5 else OPEN
     return f"{verdict}; a run of the first is above one of the second with probability {chance}."
 
 

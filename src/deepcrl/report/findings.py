@@ -37,6 +37,8 @@ class Finding(NamedTuple):
     words: str
     picture: Markup | bytes | None
     """SVG, or a PNG file; None where it has been lost with the agent."""
+    caption: str = ""
+    """Of the picture: what is drawn, and its own numbers."""
 
 
 class Kind(NamedTuple):
@@ -69,7 +71,7 @@ def kept(kind: str, run_dir: Path) -> Finding:
             png = folder / f"{kind}.png"
             picture = Markup(data["svg"]) if data["svg"] else png.read_bytes() if png.exists() else None
             if picture or not (run_dir / "checkpoints").exists():
-                return Finding(data["numbers"], data["words"], picture)
+                return Finding(data["numbers"], data["words"], picture, data.get("caption", ""))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, a damaged one, or another version's
     found = find(kind, run_dir)
@@ -89,7 +91,7 @@ def write(finding: Finding, run_dir: Path, kind: str, which: Which | int = "late
     path = folder / f"{name}.{'svg' if svg else 'png'}"
     path.write_bytes(picture if isinstance(picture, bytes) else picture_file(picture).encode())
     made = {"env_steps": _env_steps(run_dir), "edition": FINDINGS[kind].edition}
-    data = made | {"numbers": finding.numbers, "words": finding.words, "svg": svg}
+    data = made | {"numbers": finding.numbers, "words": finding.words, "svg": svg, "caption": finding.caption}
     replace_file(folder / f"{name}.json", json.dumps(data, indent=1) + "\n")
     return path
 
@@ -120,7 +122,11 @@ def _topology(run_dir: Path, which: Which | int) -> Finding:
     drawn = next((one for one in reversed(found) if one.own_ways), found[-1])
     ways = [way.position for way in drawn.own_ways]
     picture = maps.value_figure(env.scene, drawn.map, start, env.spec.success_radius, ways)
-    return Finding(numbers, "\n".join(lines), picture)
+    caption = (
+        f"the value for goal ({drawn.map.goal[0]:g}, {drawn.map.goal[1]:g}); rank correlation with nearness in a "
+        f"straight line {drawn.rank_straight:.2f}, along the shortest way {drawn.rank_path:.2f}"
+    )
+    return Finding(numbers, "\n".join(lines), picture, caption)
 
 
 def _embeddings(run_dir: Path, which: Which | int) -> Finding:
