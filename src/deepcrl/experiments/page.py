@@ -167,8 +167,7 @@ def papers_numbers(experiment: Experiment, found: Sequence[Result]) -> Iterator[
     if (experiment.published and not beside) or experiment.passed_after:
         yield Heading("The paper's numbers")
         yield Words(
-            "Of its own scale: its robots, 100 to 400 million env steps, networks of width 256. With ours only their "
-            "order can be compared."
+            "Of its own scale: its robots, 100 to 400 million env steps. With ours only their order can be compared."
         )
     if experiment.published and not beside:
         header, body = published.table(experiment)
