@@ -13,6 +13,7 @@ from deepcrl.algorithms import ALGORITHMS
 from deepcrl.algorithms.base import Algorithm, Probes
 from deepcrl.config import BranchScale, Norm, override
 from deepcrl.folder import Standing
+from deepcrl.nn.dense import Dense
 from deepcrl.program import COLLECT, EVALUATE, LEARN, build, init_state, make_learn, run_key, transition_sizes
 from deepcrl.replay import buffer
 from deepcrl.train import Stop, run
@@ -69,6 +70,28 @@ def test_what_a_run_starts_from_has_the_types_of_what_it_goes_on_from(settings: 
     assert types(env) == types(state.env)
     assert types(replay) == types(state.replay)
     assert types(agent) == types(state.agent)
+
+
+@pytest.mark.parametrize("name", ["crl", "sac_her", "td3", "gcbc", "qrl"])
+def test_hyperspherical_weights_have_unit_length_after_every_algorithms_updates(name: str):
+    """Targets are averages of such weights, and shorter."""
+
+    def kernels(agent) -> dict[str, np.ndarray]:
+        layers = jax.tree_util.tree_leaves_with_path(agent, is_leaf=lambda leaf: isinstance(leaf, Dense))
+        named = {jax.tree_util.keystr(path): layer for path, layer in layers if isinstance(layer, Dense)}
+        online = {path: layer for path, layer in named.items() if "target" not in path and "_opt" not in path}
+        return {path: np.asarray(layer.kernel) for path, layer in online.items() if layer.hyperspherical}
+
+    fast = {f"agent.{field}": 0.1 for field in vars(preset(algorithm=name).agent) if field.endswith("learning_rate")}
+    program = build(override(preset("point_l_maze", algorithm=name), SMALL | fast | {"network.norm": "hyper"}))
+    state = init_state(program)
+    _, transitions = program.collect(state.agent, state.env, run_key(0, COLLECT, 0))
+    replay, before = program.insert(state.replay, transitions), kernels(state.agent)
+    agent, _ = program.learn(state.agent, replay, run_key(0, LEARN, 0))
+    assert len(before) >= 2, "a stem and a stack, of each network"
+    for path, kernel in kernels(agent).items():
+        np.testing.assert_allclose(np.linalg.norm(kernel, axis=-2), 1.0, rtol=1e-5, err_msg=path)
+        assert np.abs(kernel - before[path]).max() > 0.01, path
 
 
 def test_a_row_has_the_mean_since_the_last_evaluation_without_the_prefill(tmp_path):
