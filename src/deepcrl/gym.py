@@ -133,7 +133,8 @@ class _Camera(NamedTuple):
         """One of every environment."""
         physics = state.physics if task.mark_goal is None else task.mark_goal(state.physics, state.goal)
         qpos = drawn_qpos(self.model, np.asarray(physics["qpos"]), np.asarray(state.goal))
-        return tuple(self.painter.draw(*one) for one in zip(qpos, np.asarray(state.success), strict=True))
+        drawn = (self.painter.draw(*one) for one in zip(qpos, np.asarray(state.success), strict=True))
+        return tuple(frame.copy() for frame in drawn)  # wrappers may write into it
 
 
 def _spaces(spec: EnvSpec) -> tuple[Dict, Box]:

@@ -90,7 +90,8 @@ def _one_by_one(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Resu
 
 
 def train_at_once(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Result]:
-    """Train seeds of one configuration, by run folder, as one vectorised program; the environment is on the device.
+    """Train seeds of one configuration, by run folder, as one vectorised program; several need an environment on the
+    device.
 
     Runs that stand at the same collection, as they all do unless one was stopped alone, are trained at once. After a
     signal the others are not begun, and have no result.

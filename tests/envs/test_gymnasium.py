@@ -467,7 +467,7 @@ def test_a_picture_is_of_the_present_state():
             env.render()
         env.reset(options={"qpos": [4.0, 4.0], "goal": [12.0, 4.0]})
         first = env.render()
-        assert (first.shape, first.dtype) == ((64, 96, 3), np.uint8)
+        assert (first.shape, first.dtype, first.flags.writeable) == ((64, 96, 3), np.uint8, True)
         np.testing.assert_array_equal(env.render(), first)
         assert env.metadata["render_fps"] == pytest.approx(1 / scene("point_u_maze")[1])
         env.reset(options={"qpos": [4.0, 8.0], "goal": [12.0, 4.0]})

@@ -67,6 +67,15 @@ def test_every_claim_is_of_labels_that_some_scale_has(name: str, tmp_path: Path)
         assert any({claim.better, claim.worse} <= labels for labels in groups.values()), claim
 
 
+def test_claims_of_what_analyses_find_are_of_numbers_that_they_find():
+    """By the committed pages, whose tables have a column for each."""
+    named = {(name, claim.of) for name in EXPERIMENTS for claim in lookup(name).claims if claim.of}
+    assert named == {("q_maps", "sides_with_path"), ("embeddings", "spread_near_goal")}
+    for name, number in named:
+        page = Path(__file__).parents[2] / "docs" / "results" / f"{name}-laptop.md"
+        assert f"| {number} |" in page.read_text()
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_axes_are_named_in_every_scale_that_has_them(name: str):
     experiment = lookup(name)

@@ -110,6 +110,10 @@ def test_a_page_of_other_cells_has_the_papers_numbers_by_themselves(out):
     ):
         _, _, table, *_ = page.papers_numbers(lookup(name), results(lookup(name), "smoke", out))
         assert line in table.rows
+    assert (
+        len(list(page.papers_numbers(lookup("time_to_beat_sac"), results(lookup("time_to_beat_sac"), "paper", out))))
+        == 2
+    )
     for scale in ("laptop", "paper"):
         *_, passed = page.papers_numbers(lookup("time_to_beat_sac"), results(lookup("time_to_beat_sac"), scale, out))
         assert passed.columns == ["task", "sac passed after (h)"]
@@ -131,13 +135,15 @@ def test_a_claim_may_be_of_what_analyses_find(out):
 def test_circumstances_name_every_revision_oldest_first(out):
     found = results(DEPTH, "laptop", out)
     assert page.circumstances(found, out) == {"date": "2026-01-02", "cores": "2"}
-    for seed, (day, revision) in enumerate((("03", "c" * 40), ("01", "f" * 40), ("04", "a" * 40), ("05", None))):
+    for seed, (day, revision) in enumerate(
+        (("03", "c" * 40), ("01", "f" * 40 + "-dirty"), ("04", "a" * 40), ("05", None))
+    ):
         own = {"date": f"2026-01-{day}", "cores": 1 + seed // 3, "git_revision": revision}
         (folders(found[0].cell, out)[seed] / "machine.json").write_text(json.dumps(own))
     assert page.circumstances(found, out) == {
         "date": "2026-01-01 to 2026-01-05",
         "cores": "1, 2",
-        "git_revision": f"{'f' * 10}, {'c' * 10}, {'a' * 10}",
+        "git_revision": f"{'f' * 10}-dirty, {'c' * 10}, {'a' * 10}",
     }
 
 
@@ -448,6 +454,20 @@ def test_too_many_goals_for_a_table_have_none(out):
     found = results(DEPTH, "laptop", out)
     many = [{**row, **{f"eval/success_any/9,{k}": 0.0 for k in range(12)}} for row in found[0].rows[0]]
     assert goal_tables([found[0]._replace(rows={0: many})]) == {}
+
+
+@pytest.mark.parametrize("content", ["{", "3", "[1]"])
+def test_a_damaged_finding_is_left_out_of_the_archive(out, content):
+    found = results(DEPTH, "laptop", out)[:1]
+    folder = folders(found[0].cell, out)[0] / "analysis"
+    folder.mkdir()
+    (folder / "units.json").write_text(content)
+    whole = {"env_steps": 1, "numbers": {}, "words": "", "svg": None}
+    (folder / "blocks.json").write_text(json.dumps(whole))
+    (out / "pages").mkdir()
+    lines = archive.pack(out / "pages", found, out).read_text().splitlines()
+    (line,) = (line for line in map(json.loads, lines) if line["run"] == folder.parent.name)
+    assert line["analysis"] == {"blocks": whole}
 
 
 def test_lines_of_other_experiments_stay_and_missing_numbers_stay_missing(out, tmp_path_factory):

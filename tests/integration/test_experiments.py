@@ -24,6 +24,7 @@ from deepcrl.folder import create_run_dir
 from deepcrl.lock import held
 from deepcrl.logging import rows
 from deepcrl.program import build
+from deepcrl.train import Result
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,23 @@ def test_seeds_are_trained_at_once_where_a_gpu_would_wait(tmp_path: Path, monkey
                 [other[name] for name in names], [row[name] for name in names], rtol=2e-4, atol=2e-5
             )
     assert found[True][0][-1]["train/critic_loss"] != found[True][1][-1]["train/critic_loss"]
+
+
+def test_a_signal_ends_a_job_even_if_one_of_its_seeds_has_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those that were interrupted beside it are not gone on with one by one."""
+    cell, begun = cells(lookup("width"), "smoke")[0], []
+
+    def stopped(left, stop):
+        begun.append(len(left))
+        stop.requested = True
+        return {folder: Result(folder, [], False, False) for folder in left}
+
+    monkeypatch.setattr(runs, "at_once", lambda program, number: True)
+    monkeypatch.setattr(runs, "train_at_once", stopped)
+    create_run_dir(build(cell.config), tmp_path / "broken")
+    rows.append(tmp_path / "broken", {"env_steps": 200, "train/critic_loss": math.inf})
+    assert not runs.train(runs.Job(cell, {0: tmp_path / "broken", 1: tmp_path / "other"}))
+    assert begun == [2]
 
 
 @pytest.mark.parametrize("together", [False, True])

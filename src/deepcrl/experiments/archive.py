@@ -102,7 +102,7 @@ def _line(folder: Path, with_pictures: bool) -> dict[str, Any]:
         try:
             finding = dict(json.loads(path.read_text()))
         except (ValueError, TypeError):
-            continue  # damaged; the page says so where it needs it
+            continue  # damaged; `report.findings.kept` makes it again where there is an agent
         findings[path.stem] = finding if with_pictures else finding | {"svg": None}
         if with_pictures and (png := path.with_suffix(".png")).exists():
             pictures[png.name] = base64.b64encode(png.read_bytes()).decode()

@@ -1,6 +1,7 @@
 """An experiment's report, as Markdown with pictures and as one self-contained HTML page."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -166,9 +167,11 @@ def papers_numbers(experiment: Experiment, found: Sequence[Result]) -> Iterator[
     beside = any(result.published for result in found)
     if (experiment.published and not beside) or experiment.passed_after:
         yield Heading("The paper's numbers")
-        yield Words(
-            "Of its own scale: its robots, 100 to 400 million env steps. With ours only their order can be compared."
-        )
+        if not beside:
+            yield Words(
+                "Of its own scale: its robots, 100 to 400 million env steps. "
+                "With ours only their order can be compared."
+            )
     if experiment.published and not beside:
         header, body = published.table(experiment)
         across = sum(name.startswith(f"{experiment.x} ") for name in header)
@@ -202,7 +205,7 @@ def circumstances(found: Sequence[Result], out: Path) -> dict[str, str]:
         if key == "date" and len(values) > 1:
             words[key] = f"{values[0]} to {values[-1]}"
         elif values:
-            words[key] = ", ".join(value[:10] if key == "git_revision" else value for value in values)
+            words[key] = ", ".join(re.sub(r"^([0-9a-f]{10})[0-9a-f]{30}", r"\1", value) for value in values)
     return words
 
 

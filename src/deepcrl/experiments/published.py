@@ -6,7 +6,7 @@ from deepcrl.report.text import MISSING
 
 
 def shown(number: Published | None, unit: float = 1.0) -> str:
-    """A number with its standard error, in so many of which it is kept in."""
+    """A number with its standard error, both divided by `unit`."""
     if number is None:
         return MISSING
     error = f" ± {number.error / unit:.4g}" if number.error else ""
@@ -32,7 +32,7 @@ def table(experiment: Experiment) -> tuple[list[str], list[list[str]]]:
 
 
 def pass_table(experiment: Experiment) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: the hours after which the first method had passed the final score of `passes`."""
+    """Header and rows: the hours after which the paper's deep network had passed the final score of `passes`."""
     assert experiment.passes is not None
     body = [[task, "never" if hours is None else f"{hours:.2f}"] for task, hours in experiment.passed_after.items()]
     return ["task", f"{experiment.passes[1]} passed after (h)"], body

@@ -148,7 +148,12 @@ def _train(group: Mapping[Path, Program], stop: Stop) -> bool:
     if not left:
         return True
     results = train_at_once(left, stop)
-    return all(folder in results and sound(results[folder]).finished for folder in left)
+    unfinished = [folder for folder in left if folder not in results or not results[folder].finished]
+    if stop.requested and unfinished:
+        return False  # whatever else is wrong is said when it goes on
+    for folder in unfinished:
+        sound(results[folder])
+    return True
 
 
 def pin(core: int, share: int) -> None:
