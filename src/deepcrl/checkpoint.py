@@ -15,6 +15,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,11 @@ def _write(folder: Path, step: int, state: Any, info: dict[str, Any], score: flo
             (draft / "arrays").absolute(),  # Orbax refuses relative paths
             dict(zip(names, leaves, strict=True)),
         )
-    files = {str(path.relative_to(draft)): _digest(path) for path in sorted(draft.rglob("*")) if path.is_file()}
+    paths = [path for path in sorted(draft.rglob("*")) if path.is_file()]
+    with ThreadPoolExecutor() as pool:  # most of the time of a large replay's checkpoint
+        files = {
+            str(path.relative_to(draft)): digest for path, digest in zip(paths, pool.map(_digest, paths), strict=True)
+        }
     manifest = {"step": step, "score": score, "info": info, "files": files}
     with open(draft / MANIFEST, "w") as file:
         json.dump({**manifest, "seal": _seal(manifest)}, file, indent=1)
@@ -117,8 +122,11 @@ def newest(folder: Path, warn: Callable[[str], None] = warn_aloud) -> int:
     raise CheckpointError(f"no usable checkpoint in {folder}")
 
 
-def best(folder: Path) -> int:
+def best(folder: Path, *, read: bool = True) -> int:
     """The step of the whole checkpoint with the highest score; the newest of equals.
+
+    Args:
+        read: as of `damage`.
 
     Raises:
         CheckpointError: when no whole checkpoint is of an agent that was evaluated.
@@ -131,13 +139,17 @@ def best(folder: Path) -> int:
                 scores[step] = score
     # Highest first, so that as a rule the files of only one are read through.
     for step in sorted(scores, key=lambda step: (scores[step], step), reverse=True):
-        if damage(folder, step) is None:
+        if damage(folder, step, read=read) is None:
             return step
     raise CheckpointError(f"no usable checkpoint in {folder}")
 
 
-def damage(folder: Path, step: int) -> str | None:
-    """What is wrong with a checkpoint, or None when every file is as it was written."""
+def damage(folder: Path, step: int, *, read: bool = True) -> str | None:
+    """What is wrong with a checkpoint, or None when every file is as it was written.
+
+    Args:
+        read: read all files through; otherwise they only have to be there.
+    """
     path = folder / f"{step:010d}"
     try:
         manifest = _manifest(folder, step)
@@ -149,7 +161,7 @@ def damage(folder: Path, step: int) -> str | None:
     for name, digest in manifest["files"].items():
         if not (path / name).is_file():
             return f"{name} is missing"
-        if _digest(path / name) != digest:
+        if read and _digest(path / name) != digest:
             return f"{name} has changed"
     return None
 
@@ -223,7 +235,7 @@ def _prune(folder: Path, keep: int) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     wanted = set(steps(folder)[-keep:])
     with contextlib.suppress(CheckpointError):  # none was evaluated
-        wanted.add(best(folder))
+        wanted.add(best(folder, read=False))  # not gigabytes read again at every save
     for step in steps(folder):
         if step not in wanted:
             shutil.rmtree(folder / f"{step:010d}")
