@@ -137,6 +137,7 @@ def test_commands_parse(page, block, tmp_path, monkeypatch):
         ("deepcrl.render", "render"),
         ("deepcrl.doctor", "examine"),
         ("deepcrl.report.findings", "find"),
+        ("deepcrl.report.comparison", "compare"),
         ("deepcrl.experiments.runs", "jobs"),
         ("deepcrl.experiments.results", "results"),
     ):

@@ -1,4 +1,4 @@
-"""The command line: deepcrl train | resume | evaluate | report | render | analyse | experiment | list | doctor.
+"""The command line: `deepcrl COMMAND`; USAGE lists the commands.
 
 Flags of `train` are made from the configuration's dataclasses, with the named environment's settings as defaults. A
 mistake in the input ends in one line on stderr and exit code 2, before anything is compiled.
@@ -27,6 +27,7 @@ USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says mo
   report     write a run's report.html again
   render     a run's episodes as an interactive 3-D page, MP4 or GIF
   analyse    look into a run: topology, embeddings, blocks, units, coverage, strip
+  compare    scores of several runs, over seeds, by the settings in which they differ
   experiment the paper's figures and tables: list, plan, run, status, report
   list       environments and algorithms
   doctor     what this machine has, and what is missing for the rest
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "report": _report,
         "render": _render,
         "analyse": _analyse,
+        "compare": _compare,
         "experiment": _experiment,
         "list": _list,
         "doctor": _doctor,
@@ -281,6 +283,36 @@ def _analyse(args: list[str]) -> int:
     print(found.words)
     print("\n".join(f"{name}: {value:.4g}" for name, value in found.numbers.items()))
     print(f"picture: {path}")
+    return 0
+
+
+def _compare(args: list[str]) -> int:
+    def options(
+        run_dirs: tyro.conf.Positional[tuple[Path, ...]],
+        /,
+        metric: str = "eval/time_at_goal",
+        levels: tuple[float, ...] = (),
+    ) -> tuple[tuple[Path, ...], str, tuple[float, ...]]:
+        """Scores of runs, each the mean of its last five evaluations, over seeds, by the settings in which they differ:
+        mean and interquartile mean with 95% bootstrap intervals, how probably a run is above one of the first line, and
+        at which depth the score jumps.
+
+        Args:
+            run_dirs: Folders of runs, or of several seeds of one configuration.
+            metric: A column of metrics.jsonl, higher being better.
+            levels: Say also when this was first reached, in env steps and in wall time.
+        """
+        return run_dirs, metric, levels
+
+    run_dirs, metric, levels = parse(options, "deepcrl compare", args)
+    from deepcrl.report.comparison import compare, depths, table
+    from deepcrl.report.text import aligned
+
+    found = compare(run_dirs)
+    lines = aligned(*table(found.groups, metric, levels))
+    for words in found.left_out:
+        _say(f"left out: {words}")
+    print("\n".join([f"{metric}: each run's last five evaluations, averaged", *lines, *depths(found.groups, metric)]))
     return 0
 
 

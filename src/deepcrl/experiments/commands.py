@@ -230,14 +230,12 @@ def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     from deepcrl.experiments import archive, page
     from deepcrl.experiments.results import failures, results
+    from deepcrl.report.text import aligned
 
     found = results(experiment, scale, out)
     written = page.write(experiment, scale, found, pages, out)
     archive.pack(pages, found, out)
-    columns, lines = page.table_of(found)
-    widths = [max(len(row[k]) for row in (columns, *lines)) for k in range(len(columns))]
-    for row in (columns, *lines):
-        print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(aligned(*page.table_of(found))))
     for words in failures(found, out):
         print(f"failed: {words}")
     print(f"report: {written[1]}")

@@ -10,7 +10,6 @@ import numpy as np
 from deepcrl.algorithms import learners
 from deepcrl.analysis.statistics import (
     Estimate,
-    critical_depth,
     estimate,
     improvement,
     interquartile_mean,
@@ -20,7 +19,8 @@ from deepcrl.analysis.statistics import (
 from deepcrl.experiments import runs
 from deepcrl.experiments.record import Cell, Experiment, Published, cells
 from deepcrl.logging import rows
-from deepcrl.report.text import MISSING, duration, steps
+from deepcrl.report.comparison import jump_words, level_words
+from deepcrl.report.text import MISSING, steps
 
 CELL = "eval/success_any/"
 """Beginning of metrics by the cell of the goal."""
@@ -228,12 +228,7 @@ def _others(result: Result, axis: str) -> tuple[str, ...]:
 
 def _level_words(result: Result, level: float) -> str:
     # Pages of seconds have the same scores.
-    when = [reaches(some, level, SCORE if result.metric == CLOCK else result.metric) for some in result.rows.values()]
-    when = [row for row in when if row]
-    if not result.rows or not when:
-        return MISSING
-    after, wall = (float(np.median([row[name] for row in when])) for name in ("env_steps", CLOCK))
-    return f"{steps(after)}, {duration(wall)} ({len(when)} of {len(result.rows)})"
+    return level_words(list(result.rows.values()), level, SCORE if result.metric == CLOCK else result.metric)
 
 
 def _goal_words(result: Result, goal: str) -> str:
@@ -261,14 +256,5 @@ def depth_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
     words = []
     for name, scores in lines.items():
         if len(scores) > 1:
-            words.append(f"{name + ': ' if name else ''}{_jump_words(scores)}.")
+            words.append(f"{name + ': ' if name else ''}{jump_words(scores)}.")
     return words
-
-
-def _jump_words(scores: Mapping[int, Sequence[float]]) -> str:
-    means = [np.mean(scores[depth]) for depth in sorted(scores)]
-    if np.max(np.diff(means)) <= 0.0:
-        return "the mean grows at no depth"
-    jump = critical_depth(scores)
-    inside = "" if jump.low is None else f" [{jump.low:.0f}, {jump.high:.0f}]"
-    return f"the mean gains most at depth {jump.value:.0f}{inside}"

@@ -1,6 +1,7 @@
 """Numbers as text, for people."""
 
 import math
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TypeGuard
 
@@ -55,3 +56,12 @@ def duration(seconds: float | None) -> str:
     if whole.days:
         return f"{whole.days} d {hours} h"
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def aligned(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """A table for the terminal."""
+    widths = [max(len(row[k]) for row in (columns, *lines)) for k in range(len(columns))]
+    return [
+        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+        for row in (columns, *lines)
+    ]
