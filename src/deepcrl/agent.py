@@ -1,5 +1,7 @@
 """A trained agent, loaded from its run folder: act, value, embeddings, fresh episodes."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral
@@ -11,10 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from deepcrl import checkpoint
-from deepcrl.algorithms.base import TrunkView
+from deepcrl.algorithms import ALGORITHMS
+from deepcrl.algorithms.base import Probes, TrunkView
 from deepcrl.config import Config, ConfigError, override
+from deepcrl.envs import registry
 from deepcrl.envs.protocol import Env
-from deepcrl.evaluate import Episodes, make_evaluate, summarise
+from deepcrl.evaluate import Episodes, Evaluate, make_evaluate, summarise
 from deepcrl.folder import load_config
 from deepcrl.plan import check_seed
 from deepcrl.program import Program, build, check_unchanged, make_envs, run_key
@@ -65,22 +69,69 @@ def load_agent(run_dir: str | Path, which: Which | int = "latest", env: str | No
     own = config = load_config(run_dir)
     if env is not None:
         config = override(own, {"evaluation.env": env})
-    program = build(config, to_train=False)
+    parts = _parts(config)
+    program = parts.program
     folder = run_dir / "checkpoints"
     step = _step(folder, which)
     like = jax.eval_shape(program.algorithm.init, jax.random.key(0))
     agent, info = checkpoint.restore(folder, step, like, part="agent")
     check_unchanged(own, info, run_dir, step)
-    return wrap(program, agent, program.plan.env_steps(step))
+    return _wrap(parts, config, agent, program.plan.env_steps(step))
 
 
-def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:
-    """The functions of `LoadedAgent` around an agent pytree."""
-    algorithm, (_, env) = program.algorithm, make_envs(program.config, program.engine)
+class _Parts(NamedTuple):
+    """What agents of one configuration have in common, whatever their seeds. Nothing in it is compiled twice."""
+
+    program: Program
+    env: Env
+    act: Callable[..., Array]
+    probes: Probes
+    """All but the trunks compiled."""
+    evaluate: Callable[[str, int], Evaluate]
+    """(mode, number of episodes) to their evaluation."""
+    made_of: tuple[Any, ...]
+    """Rows of the tables of environments and algorithms, which may change under a name."""
+
+
+_latest: list[_Parts] = []
+"""Of the last agent that was loaded, where its environment is on the device: the host's is not for two to step."""
+
+
+def _parts(config: Config) -> _Parts:
+    """The last agent's where only the seed differs, so that the reports of several seeds compile episodes once."""
+    config = dataclasses.replace(config, seed=0)
+    engine = registry.resolve_engine(config.env.name, config.env.engine)
+    evaluated = registry.lookup(config.evaluation.env or config.env.name, "evaluation.env")
+    made_of = (registry.lookup(config.env.name), evaluated, ALGORITHMS.get(config.agent.algorithm))
+    for latest in _latest:
+        same = all(a is b for a, b in zip(made_of, latest.made_of, strict=True))
+        if same and (config, engine) == (latest.program.config, latest.program.engine):
+            return latest
+    program = build(config, to_train=False)
+    algorithm, (_, env) = program.algorithm, make_envs(config, engine)
     probes = algorithm.probes
-    act_jit = jax.jit(algorithm.act, static_argnums=4)
+    parts = _Parts(
+        program,
+        env,
+        jax.jit(algorithm.act, static_argnums=4),
+        Probes(
+            probes.value and jax.jit(probes.value),
+            probes.embed_state_action and jax.jit(probes.embed_state_action),
+            probes.embed_goal and jax.jit(probes.embed_goal),
+            probes.trunks,
+        ),
+        functools.cache(partial(make_evaluate, env, algorithm)),
+        made_of,
+    )
+    _latest[:] = [parts] if env.on_device else []
+    return parts
+
+
+def _wrap(parts: _Parts, config: Config, agent: Any, env_steps: int) -> LoadedAgent:
+    """The functions of `LoadedAgent` around an agent pytree."""
+    env, probes = parts.env, parts.probes
     sizes = {"state": env.spec.state_size, "action": env.spec.action_size, "goal": env.spec.goal_size}
-    owner = program.config.evaluation.env or program.config.env.name
+    owner = config.evaluation.env or config.env.name
 
     def rows_of(inputs: dict[str, Any]) -> tuple[list[np.ndarray], bool]:
         return _rows([_array(name, value, sizes[name], owner) for name, value in inputs.items()], list(inputs))
@@ -88,21 +139,20 @@ def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:
     def act(state: Array, goal: Array, *, mode: str = "mean", seed: int = 0) -> np.ndarray:
         check_seed(seed)
         rows, single = rows_of({"state": state, "goal": goal})
-        action = np.asarray(act_jit(agent, *rows, jax.random.key(seed), mode))
+        action = np.asarray(parts.act(agent, *rows, jax.random.key(seed), mode))
         return action[0] if single else action
 
     def probe(function: Callable | None, name: str, names: tuple[str, ...]) -> Callable[..., np.ndarray]:
         if function is None:
 
             def missing(*inputs: Array) -> np.ndarray:
-                raise ConfigError(f"agent.algorithm = {program.config.agent.algorithm!r} has no {name}")
+                raise ConfigError(f"agent.algorithm = {config.agent.algorithm!r} has no {name}")
 
             return missing
-        compiled = jax.jit(function)
 
         def call(*inputs: Array) -> np.ndarray:
             rows, single = rows_of(dict(zip(names, inputs, strict=True)))
-            found = np.asarray(compiled(agent, *rows))
+            found = np.asarray(function(agent, *rows))
             return found[0] if single else found
 
         return call
@@ -110,10 +160,10 @@ def wrap(program: Program, agent: Any, env_steps: int) -> LoadedAgent:
     def episodes(num_episodes: int, *, mode: str = "mean", seed: int = 0) -> Episodes:
         check_episodes(num_episodes)
         check_seed(seed)
-        return make_evaluate(env, algorithm, mode, num_episodes)(agent, run_key(seed, OUTSIDE, 0))
+        return parts.evaluate(mode, num_episodes)(agent, run_key(seed, OUTSIDE, 0))
 
     return LoadedAgent(
-        config=program.config,
+        config=config,
         env=env,
         env_steps=env_steps,
         act=act,

@@ -195,6 +195,23 @@ def test_logged_losses_entropy_temperature_and_gradient_norms_are_the_true_ones(
     assert abs(metrics["temperature"] - 1.0) > 0.2  # an update of size 0.3 before this one: old and new are apart
 
 
+def test_an_update_of_4096_pairs_has_the_loss_of_all_their_products():
+    """Twice the paper's largest batch (Figure 7): the 16.8 million logits again in float64, row by row."""
+    size, config = 4096, override(CONFIG, {"network.depth": 2})
+    rng = np.random.default_rng(4)
+    draw = lambda width: jnp.asarray(rng.normal(size=(size, width)), jnp.float32)  # noqa: E731
+    pairs = Batch(draw(5), jnp.tanh(draw(3)), draw(2), jnp.zeros(size, bool))
+    before = jax.jit(build(config, SPEC).init)(jax.random.key(5))
+    after, metrics = jax.jit(build(config, SPEC).update)(before, pairs, jax.random.key(0))
+    phi, psi = to64(phi_of(before.critic, pairs.state, pairs.action)), to64(before.critic.psi(pairs.goal))
+    logits = (-np.linalg.norm(row - psi, axis=-1) for row in phi)
+    positive, logsumexp = zip(*((row[i], np.log(np.sum(np.exp(row)))) for i, row in enumerate(logits)), strict=True)
+    loss = np.mean(logsumexp) - np.mean(positive) + 0.3 * np.mean(np.square(logsumexp))
+    assert float(metrics["critic_loss"]) == pytest.approx(loss, rel=1e-5)
+    steps = jax.tree.map(lambda new, old: np.abs(new - old).max(), to64(after.critic), to64(before.critic))
+    assert max(jax.tree.leaves(steps)) == pytest.approx(0.02, rel=1e-3)  # Adam's first: the learning rate
+
+
 def test_the_first_agent_has_log_temperature_zero_and_networks_of_its_own_draws():
     agent = jax.jit(build(CONFIG, SPEC).init)(jax.random.key(5))
     assert float(agent.log_temperature) == 0.0

@@ -7,13 +7,13 @@ import pytest
 
 from deepcrl import ConfigError, make_env, preset
 from deepcrl.envs import registry, vector
-from deepcrl.envs.protocol import Engine, EnvSpec, Scene, Task, direct
+from deepcrl.envs.protocol import Engine, EnvSpec, Task
 from deepcrl.folder import Standing
 from deepcrl.program import build, init_state
 from deepcrl.render.run import scene
 from deepcrl.train import Stop, run
 
-SLIDE = Engine(on_device=True, start=lambda physics: physics, step=lambda p, force: {"qpos": p["qpos"] + force})
+SLIDE = Engine(on_device=True, step=lambda p, force: {"qpos": p["qpos"] + force})
 
 
 def task(**changes) -> Task:
@@ -29,12 +29,10 @@ def task(**changes) -> Task:
     functions = {
         "reset": lambda key: ({"qpos": jnp.zeros(2)}, jnp.ones(2)),
         "observe": lambda physics: physics["qpos"],
-        "control": direct,
-        "terminated": lambda physics: jnp.zeros((), bool),
     }
     spec |= {name: value for name, value in changes.items() if name in spec}
     functions |= {name: value for name, value in changes.items() if name not in spec}
-    return Task(spec=EnvSpec(**spec), scene=Scene(None, 1.0), **functions)
+    return Task(spec=EnvSpec(**spec), **functions)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from deepcrl.envs import vector
-from deepcrl.envs.protocol import EnvSpec, Scene, Task, direct
+from deepcrl.envs.protocol import EnvSpec, Task
 from deepcrl.envs.vector import _jit_to_host
 
 
@@ -42,10 +42,8 @@ def test_falls_time_limits_divergence_and_moving_goals_are_told_apart():
     spec = EnvSpec(1, 1, (0,), 1, episode_length=1, success_radius=0.5, easy_radius=2.0)
     task = Task(
         spec,
-        Scene(None, 1.0),
         reset=lambda key: ({"qpos": jnp.zeros(1)}, jnp.zeros(1)),
         observe=lambda physics: physics["qpos"],
-        control=direct,
         terminated=lambda physics: physics["qpos"][0] > 5.0,
         move_goal=lambda physics, goal: physics["qpos"],
     )

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepcrl import ConfigError, checkpoint, override, preset, seeds, train
+from deepcrl import ConfigError, checkpoint, load_agent, override, preset, seeds, train
 from deepcrl.analysis.statistics import score
+from deepcrl.envs.registry import ENVIRONMENTS
 from deepcrl.folder import restore
 from deepcrl.lock import held
 from deepcrl.logging import rows
@@ -174,3 +175,24 @@ def test_what_cannot_be_is_refused_before_anything_is_written(folder, tmp_path):
         seeds.train_seeds(override(SMALL, {"network.depth": 5}), (0, 1), tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert not (folder / "seed-0").exists()
+
+
+def test_agents_of_two_seeds_share_what_is_compiled_and_nothing_else(folder, monkeypatch):
+    inputs = {"state": [[4.0, 4.0], [8.0, 12.0]], "goal": [12.0, 4.0]}
+    first, second = (load_agent(folder / f"seed-{seed}") for seed in (3, 1))
+    assert first.env is second.env
+    assert (first.config.seed, second.config.seed) == (3, 1)
+    shared = [agent.act(**inputs) for agent in (first, second)]
+    assert np.abs(shared[0] - shared[1]).max() > 1e-3
+    played = second.episodes(8, mode="mean", seed=1)
+    assert np.abs(played.achieved - first.episodes(8, mode="mean", seed=1).achieved).max() > 0.01
+    elsewhere = load_agent(folder / "seed-1", env="point_u_maze_single_eval")
+    assert elsewhere.env is not first.env
+    # Loaded anew it is the same agent, and so is one whose environment has another row of the table by now.
+    again = load_agent(folder / "seed-1")
+    monkeypatch.setitem(ENVIRONMENTS, SMALL.env.name, ENVIRONMENTS[SMALL.env.name]._replace())
+    other = load_agent(folder / "seed-1")
+    assert len({id(agent.env) for agent in (second, again, other)}) == 3
+    for agent in (again, other):
+        np.testing.assert_array_equal(agent.act(**inputs), shared[1])
+        np.testing.assert_array_equal(agent.episodes(8, mode="mean", seed=1).achieved, played.achieved)

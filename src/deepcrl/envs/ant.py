@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from deepcrl.envs.draws import draw_cell, draw_on_circle
 from deepcrl.envs.layouts import Layout, start_cell, stitching_pairs
 from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, mark_last, set_newton
-from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
 
 if TYPE_CHECKING:
     import mujoco
@@ -100,7 +100,6 @@ def ant_task(layout: Layout | None, episode_length: int | None) -> Task:
         scene=Scene(layout, CELL_SIZE),
         reset=reset,
         observe=observe_body,
-        control=direct,
         terminated=has_fallen,
         mark_goal=mark_last,
     )

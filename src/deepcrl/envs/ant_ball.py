@@ -10,7 +10,7 @@ from deepcrl.envs import ant
 from deepcrl.envs.draws import draw_cell, draw_on_circle
 from deepcrl.envs.layouts import Layout, start_cell
 from deepcrl.envs.parts import OBJECT_RGBA, add_marker, add_surroundings, mark_last
-from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
 
 if TYPE_CHECKING:
     import mujoco
@@ -65,7 +65,6 @@ def ant_ball_task(layout: Layout | None, episode_length: int | None) -> Task:
         scene=Scene(layout, ant.CELL_SIZE),
         reset=reset,
         observe=lambda physics: jnp.concatenate([ant.observe_body(physics), physics["qpos"][15:17]]),
-        control=direct,
         terminated=ant.has_fallen,
         mark_goal=mark_last,
     )

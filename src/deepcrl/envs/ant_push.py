@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs import ant
 from deepcrl.envs.parts import WALL_RGBA, add_marker, add_surroundings, mark_last
-from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
 
 if TYPE_CHECKING:
     import mujoco
@@ -78,7 +78,6 @@ def ant_push_task(episode_length: int | None) -> Task:
         scene=Scene(None, ant.CELL_SIZE),
         reset=reset,
         observe=observe,
-        control=direct,
         terminated=ant.has_fallen,
         mark_goal=mark_last,
     )

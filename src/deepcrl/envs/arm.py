@@ -150,7 +150,6 @@ def arm_task(scene: ArmScene, episode_length: int | None) -> Task:
         reset=lambda key: _reset(scene, key),
         observe=lambda physics: _observe(scene, physics),
         control=lambda action, physics: _control(scene, action, physics),
-        terminated=lambda physics: jnp.zeros((), bool),
         move_goal=(lambda physics, goal: _grasp_goal(physics["qpos"][:3])) if grasps else None,
         mark_goal=lambda physics, goal: _mark_goal(scene, physics, goal),
     )

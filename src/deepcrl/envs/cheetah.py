@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, set_newton
-from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
 
 if TYPE_CHECKING:
     import mujoco
@@ -89,8 +89,6 @@ def cheetah_task(episode_length: int | None) -> Task:
         scene=Scene(None, GOAL),
         reset=reset,
         observe=lambda physics: jnp.concatenate([physics["qpos"][:9], physics["qvel"][:9]]),
-        control=direct,
-        terminated=lambda physics: jnp.zeros((), bool),
         mark_goal=lambda physics, goal: {**physics, "qpos": physics["qpos"].at[-1:].set(goal)},
     )
 

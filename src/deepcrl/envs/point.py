@@ -43,7 +43,6 @@ def point_task(layout: Layout, episode_length: int | None) -> Task:
         reset=reset,
         observe=lambda physics: physics["qpos"],
         control=lambda action, physics: MAX_STEP * action / jnp.maximum(1.0, jnp.linalg.norm(action)),
-        terminated=lambda physics: jnp.zeros((), bool),
     )
 
 
@@ -86,4 +85,4 @@ def point_engine(layout: Layout) -> Engine:
             position = substep(position, control / SUBSTEPS)
         return {"qpos": position}
 
-    return Engine(on_device=True, start=lambda physics: physics, step=step)
+    return Engine(on_device=True, step=step)

@@ -59,30 +59,10 @@ def grade(
 class Scene:
     """What a map of the task shows, seen from above. Rows of the layout grow along +x, columns along +y."""
 
-    layout: tuple[str, ...] | None
+    layout: tuple[str, ...] | None = None
     """Maze as text ('#' wall, 'R' start, 'G' goal), or None for an open plane."""
-    cell_size: float
+    cell_size: float = 1.0
     """Metres per cell; the centre of cell (i, j) is (i, j) * cell_size."""
-
-
-class Task(NamedTuple):
-    """One goal-reaching task as pure functions of a single instance."""
-
-    spec: EnvSpec
-    scene: Scene
-    reset: Callable[[PRNGKeyArray], tuple[Physics, Float[Array, "G"]]]
-    """Key to a start and a commanded goal."""
-    observe: Callable[[Physics], Float[Array, "S"]]
-    """Physics to state, the goal not included."""
-    control: Callable[[Float[Array, "A"], Physics], Float[Array, "C"]]
-    """Action in [-1, 1], and the physics it is taken in, to the simulator's control."""
-    terminated: Callable[[Physics], Bool[Array, ""]]
-    """Whether the episode fails here (a fall); success never ends an episode."""
-    move_goal: Callable[[Physics, Float[Array, "G"]], Float[Array, "G"]] | None = None
-    """The commanded goal after a step, and of a start whose coordinates are given without a goal, for goals that move
-    with an object; None: it stays."""
-    mark_goal: Callable[[Physics, Float[Array, "G"]], Physics] | None = None
-    """The physics with the goal's marker at this goal, where the model has one among its coordinates."""
 
 
 def direct(action: Float[Array, "A"], physics: Physics) -> Float[Array, "A"]:
@@ -90,16 +70,46 @@ def direct(action: Float[Array, "A"], physics: Physics) -> Float[Array, "A"]:
     return action
 
 
+def never(physics: Physics) -> Bool[Array, ""]:
+    """The `terminated` of a task that cannot fail."""
+    return jnp.zeros((), bool)
+
+
+class Task(NamedTuple):
+    """One goal-reaching task as pure functions of a single instance."""
+
+    spec: EnvSpec
+    reset: Callable[[PRNGKeyArray], tuple[Physics, Float[Array, "G"]]]
+    """Key to a start and a commanded goal."""
+    observe: Callable[[Physics], Float[Array, "S"]]
+    """Physics to state, the goal not included."""
+    control: Callable[[Float[Array, "A"], Physics], Float[Array, "C"]] = direct
+    """Action in [-1, 1], and the physics it is taken in, to the simulator's control."""
+    terminated: Callable[[Physics], Bool[Array, ""]] = never
+    """Whether the episode fails here (a fall); success never ends an episode."""
+    scene: Scene = Scene()
+    move_goal: Callable[[Physics, Float[Array, "G"]], Float[Array, "G"]] | None = None
+    """The commanded goal after a step, and of a start whose coordinates are given without a goal, for goals that move
+    with an object; None: it stays."""
+    mark_goal: Callable[[Physics, Float[Array, "G"]], Physics] | None = None
+    """The physics with the goal's marker at this goal, where the model has one among its coordinates."""
+
+
+def as_it_is(physics: Physics) -> Physics:
+    """The `start` of an engine that carries nothing of its own."""
+    return physics
+
+
 class Engine(NamedTuple):
     """What moves the physics by one control step."""
 
     on_device: bool
     """True: `step` is jnp on one instance, to be vmapped. False: `step` is batched numpy on the host."""
-    start: Callable[..., Physics]
-    """Add what the engine itself carries from step to step (solver warm starts, sensors) to a fresh start; on the host
-    also `active` [N], rows that will be used."""
     step: Callable[..., Physics]
     """(physics, control) to physics one control step later; on the host also `active` [N], rows worth stepping."""
+    start: Callable[..., Physics] = as_it_is
+    """Add what the engine itself carries from step to step (solver warm starts, sensors) to a fresh start; on the host
+    also `active` [N], rows that will be used."""
     compiler_options: Mapping[str, Any] = {}
     """What XLA should know when it compiles a program with `step` in it."""
 

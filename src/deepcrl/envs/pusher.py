@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from deepcrl.envs.parts import BODY_RGBA, END_RGBA, OBJECT_RGBA, add_motor, add_surroundings
-from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
 
 if TYPE_CHECKING:
     import mujoco
@@ -158,8 +158,6 @@ def pusher_task(setup: Setup, episode_length: int | None) -> Task:
         scene=Scene(None, 1.0),
         reset=reset,
         observe=observe,
-        control=direct,
-        terminated=lambda physics: jnp.zeros((), bool),
         mark_goal=mark_goal,
     )
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs.draws import draw_on_circle
 from deepcrl.envs.parts import BODY_RGBA, END_RGBA, add_marker, add_motor, add_surroundings, mark_last
-from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
 
 if TYPE_CHECKING:
     import mujoco
@@ -61,8 +61,6 @@ def reacher_task(episode_length: int | None) -> Task:
         scene=Scene(None, GOAL_RADIUS),
         reset=reset,
         observe=_observe,
-        control=direct,
-        terminated=lambda physics: jnp.zeros((), bool),
         mark_goal=mark_last,
     )
 

@@ -10,7 +10,7 @@ from deepcrl.envs import ant
 from deepcrl.envs.draws import draw_cell
 from deepcrl.envs.layouts import Layout, start_cell
 from deepcrl.envs.parts import BODY_RGBA, add_marker, add_motor, add_surroundings, mark_last
-from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task, direct
+from deepcrl.envs.protocol import EnvSpec, Physics, Scene, Task
 
 if TYPE_CHECKING:
     import mujoco
@@ -52,8 +52,6 @@ def simple_task(layout: Layout, episode_length: int | None) -> Task:
         scene=Scene(layout, ant.CELL_SIZE),
         reset=reset,
         observe=lambda physics: jnp.concatenate([physics["qpos"][:2], physics["qvel"][:2]]),
-        control=direct,
-        terminated=lambda physics: jnp.zeros((), bool),
         mark_goal=mark_last,
     )
 
