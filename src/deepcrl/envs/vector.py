@@ -1,7 +1,7 @@
 """Join a task and an engine to a batch of environments: success, episode ends, automatic resets, episode ids.
 
-`_judge` and `_restart` do all this for every engine: traced into the caller's program on the device, jitted once per
-environment on the host. All that differs is who moves the physics.
+`_judge` and `_restart` do all this for every engine: traced into the caller's program on the device, on the host jitted
+once per environment and in numpy. All that differs is who moves the physics.
 """
 
 import functools
@@ -114,15 +114,16 @@ def _judge(task: Task, before: EnvState, physics: Physics) -> EnvState:
     )
 
 
-def _restart(task: Task, after: EnvState, starts: Physics, goals: Array) -> EnvState:
-    """Put the fresh starts where an episode has ended; the physics are the caller's."""
+def _restart(task: Task, after: EnvState, states: Array, goals: Array, xp: Any) -> EnvState:
+    """Put fresh starts' states and goals where an episode has ended; the physics are the caller's. `xp` is numpy or
+    jax.numpy."""
     done = after.terminated | after.truncated
-    state = jnp.where(done[:, None], _observe(task, starts), after.state)
+    state = xp.where(done[:, None], states, after.state)
     return after._replace(
         state=state,
         achieved_goal=state[:, np.array(task.spec.goal_indices)],
-        goal=jnp.where(done[:, None], goals, after.goal),
-        episode_step=jnp.where(done, 0, after.episode_step),
+        goal=xp.where(done[:, None], goals, after.goal),
+        episode_step=xp.where(done, 0, after.episode_step),
     )
 
 
@@ -178,7 +179,7 @@ def _device_functions(task: Task, engine: Engine, auto_reset: Resets):
         starts, goals = _draw_starts(task, after.key, after.episode_id, auto_reset)
         starts = start(starts)
         physics = select(after.terminated | after.truncated, starts, after.physics, jnp)
-        return _restart(task, after, starts, goals)._replace(physics=physics)
+        return _restart(task, after, _observe(task, starts), goals, jnp)._replace(physics=physics)
 
     def step(state: EnvState, action: Array, active: Array | None = None) -> EnvState:
         del active  # a traced program steps all rows at once
@@ -193,7 +194,7 @@ def _device_functions(task: Task, engine: Engine, auto_reset: Resets):
 
 
 def _jit_to_host(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Jit a function to a tree of real, integer and bool arrays [N, ...], some of each, for callers that want numpy.
+    """Jit a function to a tree of real, integer and bool arrays [N, ...] for callers that want numpy.
 
     As every array that comes out costs microseconds, they come out as the columns of two: reals, and the rest.
     """
@@ -201,7 +202,7 @@ def _jit_to_host(function: Callable[..., Any]) -> Callable[..., Any]:
     tree, leaves = None, []
 
     @jax.jit
-    def columns(*args: Any) -> list[Array]:
+    def columns(*args: Any) -> list[Array | None]:
         nonlocal tree
         found, tree = jax.tree.flatten(function(*args))
         sides, taken = ([], []), [0, 0]
@@ -212,10 +213,10 @@ def _jit_to_host(function: Callable[..., Any]) -> Callable[..., Any]:
             taken[side] += math.prod(row)
             leaves.append((side, slice(start, taken[side]), row, leaf.dtype))
             sides[side].append(leaf.reshape(len(leaf), -1))
-        return [jnp.concatenate(side, axis=1) for side in sides]
+        return [jnp.concatenate(side, axis=1) if side else None for side in sides]
 
     def call(*args: Any) -> Any:
-        sides = [np.asarray(array) for array in columns(*args)]
+        sides: Any = [None if array is None else np.asarray(array) for array in columns(*args)]
         found = [sides[side][:, place].reshape(-1, *row).astype(kind, copy=False) for side, place, row, kind in leaves]
         return jax.tree.unflatten(tree, found)
 
@@ -231,8 +232,8 @@ def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
     not_judged_by = {"physics": {}, "key": None, **dict.fromkeys(of_last_step)}
     judge = _jit_to_host(lambda before, physics: _judge(task, before, physics)._replace(**passed_by))
     control_of = jax.jit(lambda action, physics: _control(task, action, physics))
-    draw = jax.jit(lambda key, episode: _draw_starts(task, key, episode, auto_reset))
-    restart = jax.jit(lambda after, starts, goals: _restart(task, after, starts, goals))
+    draw = _jit_to_host(lambda key, episode: _draw_starts(task, key, episode, auto_reset))
+    observe = _jit_to_host(lambda physics: _observe(task, physics))
     inputs = jax.jit(lambda key, num, options: _reset_inputs(task, key, num, auto_reset, options), static_argnums=1)
     begin = jax.jit(lambda key, physics, goal: _begin(task, key, physics, goal)._replace(physics={}))
 
@@ -261,10 +262,10 @@ def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
             after = after._replace(state=after.next_state, key=state.key)
             done = after.terminated | after.truncated
             if auto_reset != "never" and done.any():
-                starts, goals = on_host(draw(after.key, after.episode_id))
+                starts, goals = draw(after.key, after.episode_id)
                 starts = engine.start(starts, done)
                 physics = select(done, starts, physics, np)
-                after = on_host(restart(after._replace(physics={}), single(starts), goals))
+                after = _restart(task, after, observe(single(starts)), goals, np)
         return after._replace(physics=physics)
 
     return reset, step
