@@ -182,6 +182,19 @@ def test_a_damaged_best_gives_way_to_the_next_best(tmp_path):
     assert checkpoint.best(tmp_path) == 1
 
 
+def test_a_save_behind_a_damaged_newer_one_stays(tmp_path):
+    """As of a run that went on from 1, as 3 was damaged, and was interrupted at 2."""
+    for step, score in [(1, 0.5), (3, 0.9)]:
+        save(tmp_path, step, score=score, keep=2)
+    (tmp_path / "0000000003" / checkpoint.MANIFEST).write_text("{")
+    save(tmp_path, 2, score=0.1, keep=1)
+    assert checkpoint.steps(tmp_path) == [1, 2, 3]  # 1 is the best whole one
+    assert checkpoint.newest(tmp_path, lambda said: None) == 2
+    save(tmp_path, 3, score=0.6, keep=1)
+    assert checkpoint.steps(tmp_path) == [3]
+    assert checkpoint.newest(tmp_path, pytest.fail) == 3
+
+
 def test_a_checkpoint_of_the_same_step_is_replaced(tmp_path):
     save(tmp_path, 5, seed=1, score=0.1, info={"wall_s": 1})
     save(tmp_path, 5, seed=2, score=0.7, info={"wall_s": 2})

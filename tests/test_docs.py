@@ -127,21 +127,26 @@ def test_commands_parse(page, block, tmp_path, monkeypatch):
     def stop(*args, **kwargs):
         raise Reached
 
-    monkeypatch.setattr(train_module, "train", check)
+    stopped = [
+        (importlib.import_module(module), function)
+        for module, function in (
+            ("deepcrl.train", "resume"),
+            ("deepcrl.agent", "evaluate"),
+            ("deepcrl.report", "report"),
+            ("deepcrl.render", "render"),
+            ("deepcrl.doctor", "examine"),
+            ("deepcrl.report.findings", "find"),
+            ("deepcrl.report.comparison", "compare"),
+            ("deepcrl.experiments.runs", "jobs"),
+            ("deepcrl.experiments.results", "results"),
+        )
+    ]
+    # After those modules have been imported, as they would keep what stands in its place.
     monkeypatch.setattr(importlib.import_module("deepcrl.folder"), "load_config", lambda run_dir: None)
+    monkeypatch.setattr(train_module, "train", check)
     monkeypatch.setattr(importlib.import_module("deepcrl.seeds"), "train_seeds", check)
-    for module, function in (
-        ("deepcrl.train", "resume"),
-        ("deepcrl.agent", "evaluate"),
-        ("deepcrl.report", "report"),
-        ("deepcrl.render", "render"),
-        ("deepcrl.doctor", "examine"),
-        ("deepcrl.report.findings", "find"),
-        ("deepcrl.report.comparison", "compare"),
-        ("deepcrl.experiments.runs", "jobs"),
-        ("deepcrl.experiments.results", "results"),
-    ):
-        monkeypatch.setattr(importlib.import_module(module), function, stop)
+    for module, function in stopped:
+        monkeypatch.setattr(module, function, stop)
     for command in commands(block):
         try:
             code = cli.main(command)

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def _write(folder: Path, step: int, state: Any, info: dict[str, Any], score: flo
         final.rename(folder / f"draft-replaced-{step:010d}")  # a rename, not a removal: never long without either
     draft.rename(final)
     _sync(folder)
-    _prune(folder, keep)
+    _prune(folder, step, keep)
     return final
 
 
@@ -122,17 +122,18 @@ def newest(folder: Path, warn: Callable[[str], None] = warn_aloud) -> int:
     raise CheckpointError(f"no usable checkpoint in {folder}")
 
 
-def best(folder: Path, *, read: bool = True) -> int:
+def best(folder: Path) -> int:
     """The step of the whole checkpoint with the highest score; the newest of equals.
-
-    Args:
-        read: as of `damage`.
 
     Raises:
         CheckpointError: when no whole checkpoint is of an agent that was evaluated.
     """
+    return _best_of(folder, steps(folder), read=True)
+
+
+def _best_of(folder: Path, known: Sequence[int], *, read: bool) -> int:
     scores = {}
-    for step in steps(folder):
+    for step in known:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             score = _manifest(folder, step)["score"]
             if score is not None:
@@ -230,12 +231,15 @@ def _sync(folder: Path) -> None:
     os.close(descriptor)
 
 
-def _prune(folder: Path, keep: int) -> None:
+def _prune(folder: Path, step: int, keep: int) -> None:
+    """Remove what is not to stay now that `step` has been saved. Later ones are not counted: a run that went on from
+    an earlier one had found them damaged, and will write them anew."""
     for leftover in folder.glob("draft-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    wanted = set(steps(folder)[-keep:])
+    known = [one for one in steps(folder) if one <= step]
+    wanted = set(known[-keep:])
     with contextlib.suppress(CheckpointError):  # none was evaluated
-        wanted.add(best(folder, read=False))  # not gigabytes read again at every save
-    for step in steps(folder):
-        if step not in wanted:
-            shutil.rmtree(folder / f"{step:010d}")
+        wanted.add(_best_of(folder, known, read=False))  # not gigabytes read again at every save
+    for one in known:
+        if one not in wanted:
+            shutil.rmtree(folder / f"{one:010d}")

@@ -48,7 +48,10 @@ def load_config(run_dir: Path) -> Config:
         data = json.loads((run_dir / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{str(run_dir)!r} is not a run folder: no readable config.json in it") from error
-    return from_dict(data)
+    try:
+        return from_dict(data)
+    except ConfigError as error:
+        raise ConfigError(f"{str(run_dir)!r}: {error}") from error
 
 
 def load_machine(run_dir: Path) -> dict[str, Any]:

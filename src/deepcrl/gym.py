@@ -74,6 +74,8 @@ def make_gymnasium_vec(
     An environment whose episode has ended is reset by the next step (`AutoresetMode.NEXT_STEP`). `render` gives one
     picture for each.
     """
+    if num_envs < 1:
+        raise ConfigError(f"num_envs = {num_envs} must be at least 1")
     return GoalVectorEnv(name, num_envs, engine, episode_length, seed, _Camera.make(name, render_mode, width, height))
 
 

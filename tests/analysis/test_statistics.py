@@ -1,6 +1,7 @@
 """Scores and intervals against enumerations."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -43,6 +44,16 @@ def test_the_interval_is_that_of_all_resamples(statistic):
     assert np.quantile(resamples, 0.022) <= found.low <= np.quantile(resamples, 0.028)
     assert np.quantile(resamples, 0.972) <= found.high <= np.quantile(resamples, 0.978)
     assert str(Estimate(1.0, 0.5, 2.0)) == "1.00 [0.50, 2.00]"
+
+
+def test_evaluations_without_the_metric_or_with_no_number_do_not_count():
+    """A cell of a maze that no goal was in, and what was not finite when its row was written."""
+    values = [100.0, 1.0, None, 3.0, "none", 5.0, 7.0]
+    rows = [{"gradient_steps": k} | ({} if value == "none" else {"m": value}) for k, value in enumerate(values)]
+    assert score(rows, "m") == np.mean([1.0, 3.0, 5.0, 7.0])
+    assert math.isnan(score(rows[:1], "m"))
+    assert reaches(rows, 4.0, "m") == rows[5]
+    assert reaches(rows, 8.0, "m") is None
 
 
 def test_one_seed_has_no_interval():

@@ -18,7 +18,7 @@ import pytest
 
 from deepcrl.cli import main
 from deepcrl.config import ConfigError
-from deepcrl.experiments import EXPERIMENTS, cells, lookup, runner, runs
+from deepcrl.experiments import EXPERIMENTS, cells, lookup, pricing, runner, runs
 from deepcrl.experiments.results import results
 from deepcrl.folder import create_run_dir
 from deepcrl.lock import held
@@ -137,6 +137,16 @@ def test_a_plan_is_priced_before_anything_runs(tmp_path: Path, capfd: pytest.Cap
     assert "1 runs left, 400 env steps, 6 updates" in capfd.readouterr().out
 
 
+def test_a_failed_calibration_is_tried_again_and_a_damaged_one_made_anew(tmp_path: Path, monkeypatch):
+    work = runs.jobs(cells(lookup("behaviours"), "smoke"), tmp_path)
+    answers = [None, [1.0, 2.0, 3.0, 4], [5.0, 6.0, 7.0, 8]]
+    monkeypatch.setattr(pricing, "_measured", lambda config, workers: answers.pop(0))
+    found = [next(pricing.price(work, 1, tmp_path))[1] for _ in range(3)]
+    assert found == [None, (1.0, 2.0, 3.0, 4), (1.0, 2.0, 3.0, 4)]
+    (tmp_path / "calibration.json").write_text('{"a": [1.0')
+    assert next(pricing.price(work, 1, tmp_path))[1] == (5.0, 6.0, 7.0, 8)
+
+
 def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture):
     for args, words in (
         (["experiment", "run", "dept"], "no experiment is called 'dept'; did you mean depth"),
@@ -147,6 +157,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture):
         ),
         (["experiment", "run", "depth", "--scale", "desk"], "scale"),
         (["experiment", "run", "depth", "--jobs", "0", "--out", str(tmp_path)], "jobs = 0 must be at least 1"),
+        (["experiment", "status", "--out", __file__], "is no folder"),
     ):
         assert main(args) == 2
         said = capfd.readouterr().err
@@ -231,4 +242,10 @@ def test_a_diverged_run_has_failed_and_stops_no_other_seed(
     assert "failed: broken: " in capfd.readouterr().out
     assert (tmp_path / "broken" / rows.FILE).read_bytes() == before
     assert runs.state_of(tmp_path / "broken", first) == "failed"
+    assert runs.state_of(tmp_path / "whole", second) == "done"
+    # Killed between the last row and the last agent it is not; without any agent it was laid out from its numbers.
+    *_, last = sorted((tmp_path / "whole" / "checkpoints").iterdir())
+    last.rename(last.with_name("0000000001"))
+    assert runs.state_of(tmp_path / "whole", second) == "partly"
+    shutil.rmtree(tmp_path / "whole" / "checkpoints")
     assert runs.state_of(tmp_path / "whole", second) == "done"

@@ -1,6 +1,7 @@
 """Runs side by side: groups, scores, first evaluations at a level, and the depth at which the score jumps."""
 
 import json
+import re
 from itertools import product
 
 import numpy as np
@@ -115,6 +116,26 @@ def test_one_run_twice_an_unknown_metric_and_no_run_are_refused(folders, tmp_pat
     assert "is not a run folder" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no runs to compare"):
         compare([])
+
+
+def test_a_metric_that_some_evaluations_lack_is_compared_and_one_that_some_runs_lack_is_not(make_run, row, capsys):
+    cell = "eval/success_any/3,2"
+    seen = make_run([row(0), row(1, **{cell: 0.25}), row(2), row(3, **{cell: 0.75})], "seen")
+    assert cli.main(["compare", str(seen), "--metric", cell, "--levels", "0.5"]) == 0
+    assert re.search(r"0\.50 +0\.50 +3k, ", capsys.readouterr().out)
+    unseen = make_run([row(0), row(1)], "unseen", {"seed": 1})
+    assert cli.main(["compare", str(seen), str(unseen), "--metric", cell]) == 2
+    said = capsys.readouterr().err
+    assert f"metric = '{cell}' is not in all of these runs" in said
+    assert "eval/success_any" in said
+    assert f", {cell}" not in said.split("runs;")[1], "what it refuses is not what it proposes"
+
+
+def test_an_error_names_the_run(make_run, row):
+    run_dir = make_run([row(0), row(1)], "odd")
+    (run_dir / "config.json").write_text("[]")
+    with pytest.raises(ConfigError, match=r"odd': config must be a mapping"):
+        compare([run_dir])
 
 
 def test_learners_are_one_word(make_run, row):

@@ -1,5 +1,6 @@
 """Scores of runs and what several seeds say together: mean, interquartile mean, 95% bootstrap intervals."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,9 +25,13 @@ class Estimate(NamedTuple):
 
 
 def score(rows: Sequence[Mapping[str, Any]], metric: str = "eval/time_at_goal") -> float:
-    """A run's score: the mean of its last five evaluations, the untrained policy's not among them."""
-    trained = [row[metric] for row in rows if row["gradient_steps"] > 0]
-    return float(np.mean(trained[-LAST:]))
+    """A run's score: the mean of its last five evaluations, the untrained policy's not among them.
+
+    Of a metric that not every evaluation has, such as one of a maze's cells, the last five that have it; NaN where none
+    has.
+    """
+    trained = [row[metric] for row in rows if row["gradient_steps"] > 0 and _has(row, metric)]
+    return float(np.mean(trained[-LAST:])) if trained else math.nan
 
 
 def interquartile_mean(scores: Sequence[float] | np.ndarray, axis: int = -1) -> Any:
@@ -98,7 +103,13 @@ def reaches(
 ) -> Mapping[str, Any] | None:
     """The first evaluation after training began with a score of `level` or more, or None (paper, Tables 2 and 6): its
     "env_steps" and "wall_s" say when that was."""
-    return next((row for row in rows if row["gradient_steps"] > 0 and row[metric] >= level), None)
+    trained = (row for row in rows if row["gradient_steps"] > 0 and _has(row, metric))
+    return next((row for row in trained if row[metric] >= level), None)
+
+
+def _has(row: Mapping[str, Any], metric: str) -> bool:
+    """Whether there is a number; what was not finite is null in a row that was written."""
+    return row.get(metric) is not None and math.isfinite(row[metric])
 
 
 def rank_correlation(x: Float[np.ndarray, " K"], y: Float[np.ndarray, " K"]) -> float:

@@ -217,7 +217,10 @@ def _jit_to_host(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*args: Any) -> Any:
         sides: Any = [None if array is None else np.asarray(array) for array in columns(*args)]
-        found = [sides[side][:, place].reshape(-1, *row).astype(kind, copy=False) for side, place, row, kind in leaves]
+        found = [
+            sides[side][:, place].reshape(len(sides[side]), *row).astype(kind, copy=False)
+            for side, place, row, kind in leaves
+        ]
         return jax.tree.unflatten(tree, found)
 
     return call

@@ -72,7 +72,9 @@ def unpack(pages: Path, out: Path) -> int:
 def _read(pages: Path) -> dict[str, dict[str, Any]]:
     """Lines by run. Raises ConfigError for what is none."""
     path, found = pages / RUNS, {}
-    for number, text in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+    # What is no text becomes a line that is no run.
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    for number, text in enumerate(lines, 1):
         try:
             line = json.loads(text)
             _check(line)

@@ -173,6 +173,8 @@ def _status(args: list[str]) -> int:
         return name, out
 
     name, out = parse(options, "deepcrl experiment status", args)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"out = {str(out)!r} is no folder")
     from deepcrl.experiments.results import failures, results, state_words
 
     failed: dict[str, None] = {}  # experiments share runs

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.experiments.runs import Job, pin
+from deepcrl.files import replace_file
 from deepcrl.plan import plan
 
 UPDATES = 4
@@ -52,18 +53,27 @@ def count(work: Sequence[Job]) -> tuple[int, int, int]:
 def price(work: Sequence[Job], workers: int, out: Path) -> Iterator[tuple[Job, Rates | None, float]]:
     """Calibrate the configuration of every job, in a process like its worker's: (job, rates, seconds of the job).
 
-    Rates are kept in OUT/calibration.json. None: this configuration could not be run here.
+    Rates are kept in OUT/calibration.json. None: this configuration could not be run here, this time.
     """
     path = out / "calibration.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = _kept(path)
     for job in work:
         key = f"{config_id(replace(job.cell.config, seed=0))}, {workers} at once"
-        if key not in known:
-            known[key] = _measured(job.cell.config, workers)
+        if key not in known and (measured := _measured(job.cell.config, workers)):
+            known[key] = Rates(*measured)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(known, indent=1) + "\n")
-        rates = None if known[key] is None else Rates(*known[key])
+            replace_file(path, json.dumps(known, indent=1) + "\n")
+        rates = known.get(key)
         yield job, rates, 0.0 if rates is None else job_seconds(job, rates)
+
+
+def _kept(path: Path) -> dict[str, Rates]:
+    """What has been measured; nothing where the file is damaged, as measuring again takes seconds."""
+    try:
+        found = json.loads(path.read_text())
+        return {key: Rates(float(c), float(k), float(u), int(n)) for key, (c, k, u, n) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def job_seconds(job: Job, rates: Rates) -> float:

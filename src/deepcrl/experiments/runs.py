@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import jax
 
+from deepcrl import checkpoint
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
 from deepcrl.experiments.record import Cell
@@ -53,7 +54,10 @@ def state_of(run_dir: Path, config: Config) -> State:
     found = rows.read(run_dir)
     if not found:
         return "not run"
-    return "done" if found[-1]["env_steps"] == plan(config).total_env_steps else "partly"
+    the_plan, saved = plan(config), checkpoint.steps(run_dir / "checkpoints")
+    # The last row is written before the last agent is saved. A run that was laid out from its numbers has no agent.
+    ended = found[-1]["env_steps"] == the_plan.total_env_steps and (not saved or saved[-1] == the_plan.num_collections)
+    return "done" if ended else "partly"
 
 
 def problem(run_dir: Path) -> str:

@@ -1,5 +1,6 @@
 """Any runs side by side: grouped by the settings in which they differ, with what their seeds say together."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,8 +92,9 @@ def table(
     Raises:
         ConfigError: when the runs have no such metric.
     """
-    known = sorted({name for group in groups for some in group.runs.values() for name in some[-1]})
-    if any(metric not in row for group in groups for some in group.runs.values() for row in some[-1:]):
+    seeds = [some for group in groups for some in group.runs.values()]
+    if any(math.isnan(score(some, metric)) for some in seeds):
+        known = sorted(set.intersection(*({name for row in some[1:] for name in row} for some in seeds)))
         raise ConfigError(f"metric = {metric!r} is not in all of these runs; {near_matches(metric, known)}")
     names = _short(groups[0].settings)
     columns = [*names, "seeds", "env steps", "mean", "interquartile mean"]
