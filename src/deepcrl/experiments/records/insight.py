@@ -94,6 +94,50 @@ COLLECTOR = Experiment(
     note="The figure has curves without numbers. Only the collector acts; all three are trained on the same batches.",
 )
 
+LEARN_ALIKE = ["agent.algorithm=crl agent.random_goals=0.5", "agent.algorithm=sac_her"]
+"""One learner of either method; random goals are those of the point mazes' presets."""
+WHOSE_DATA = Experiment(
+    name="whose_data",
+    source="beyond Figure 12 (appendix)",
+    question="What parts CRL from SAC with hindsight: the data that they collect, or what they learn of it?",
+    finding="It is not asked there.",
+    scales={
+        "paper": Scale(
+            (
+                tasks(*THREE),
+                Axis(
+                    "collector",
+                    {
+                        method: {
+                            "agent.algorithm": method,
+                            "learners": ["agent.algorithm=crl agent.random_goals=0.0", "agent.algorithm=sac_her"],
+                        }
+                        for method in ("crl", "sac_her")
+                    },
+                ),
+            ),
+            THREE_SEEDS,
+        ),
+        "laptop": Scale(
+            (
+                mazes("point_u_maze"),
+                Axis(
+                    "collector",
+                    {method: {"agent.algorithm": method, "learners": LEARN_ALIKE} for method in ("crl", "sac_her")},
+                ),
+            ),
+            THREE_SEEDS,
+            {**LAPTOP, "network.depth": 4},
+        ),
+        "smoke": Scale(
+            (Axis("collector", {"sac_her": {"agent.algorithm": "sac_her", "learners": LEARN_ALIKE}}),), (0,), SMOKE
+        ),
+    },
+    x="collector",
+    note="One learner has the collector's method: what it scores less than the collector is lost by not acting for "
+    "itself.",
+)
+
 Q_MAPS = Experiment(
     name="q_maps",
     source="Figure 9",
@@ -189,4 +233,4 @@ RESIDUAL_NORMS = Experiment(
     note="Root mean square over features of what a block adds, averaged over states.",
 )
 
-EXPERIMENTS = (BEHAVIOURS, COLLECTOR, Q_MAPS, EMBEDDINGS, STITCHING, RESIDUAL_NORMS)
+EXPERIMENTS = (BEHAVIOURS, COLLECTOR, WHOSE_DATA, Q_MAPS, EMBEDDINGS, STITCHING, RESIDUAL_NORMS)
