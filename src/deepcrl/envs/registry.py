@@ -6,10 +6,10 @@ from typing import Any, NoReturn
 import jax
 
 from deepcrl.config import AutoReset, ConfigError, near_matches
-from deepcrl.envs import gymnasium_env, vector
+from deepcrl.envs import gymnasium_env, settings, vector
 from deepcrl.envs.mjx_engine import warp_is_installed
 from deepcrl.envs.protocol import Engine, Env, Task
-from deepcrl.envs.table import ENVIRONMENTS, GYMNASIUM_DEFAULTS, QUICKSTART, Builder, Entry, Model
+from deepcrl.envs.table import ENVIRONMENTS, QUICKSTART, Builder, Entry, Model
 
 __all__ = ["ENVIRONMENTS", "QUICKSTART", "lookup", "make_env", "make_task", "register", "resolve_engine"]
 
@@ -49,7 +49,7 @@ def _no_task(episode_length: int | None) -> NoReturn:
 def lookup(name: str, field: str = "env.name") -> Entry:
     """The table's row. Raises ConfigError, with near matches, for an unknown name."""
     if name.startswith(gymnasium_env.PREFIX):
-        return Entry({"gymnasium": _no_task}, GYMNASIUM_DEFAULTS)
+        return Entry({"gymnasium": _no_task}, settings.GYMNASIUM)
     if name not in ENVIRONMENTS:
         raise ConfigError(f"{field} = {name!r} is not a known environment; {near_matches(name, ENVIRONMENTS)}")
     return ENVIRONMENTS[name]

@@ -4,7 +4,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from deepcrl.envs import ant, ant_ball, ant_push, arm, cheetah, humanoid, point, pusher, reacher, simple, spring_engine
+from deepcrl.envs import (
+    ant,
+    ant_ball,
+    ant_push,
+    arm,
+    cheetah,
+    humanoid,
+    point,
+    pusher,
+    reacher,
+    settings,
+    simple,
+    spring_engine,
+)
 from deepcrl.envs.arm_model import ArmScene, arm_model
 from deepcrl.envs.layouts import LAYOUTS, Layout
 from deepcrl.envs.mjx_engine import mjx_engine
@@ -70,67 +83,6 @@ STITCHING_MAZES = {
 """Corridors whose starts and goals are so many cells apart in training (paper, Figure 11)."""
 STITCHING_DISTANCES = {"1f2f3f": (1, 2, 3), "1f2f3f4f": (1, 2, 3, 4), "1f2f3f4f5f": (1, 2, 3, 4, 5)}
 
-FEW_UPDATES: dict[str, Any] = {
-    "agent.actor_learning_rate": 1e-3,
-    "agent.critic_learning_rate": 1e-3,
-    "agent.temperature_learning_rate": 3e-3,
-}
-"""Larger steps for runs of ten or twenty thousand updates, where the paper has 2.5 million."""
-POINT_DEFAULTS: dict[str, Any] = {
-    "env.num_envs": 128,
-    "network.depth": 8,
-    "network.width": 64,
-    # Corridors are short beside 1 / (1 - 0.99) = 100 steps: with the paper's discount one step more or less hardly
-    # changes a value.
-    "agent.discount": 0.95,
-    # Hindsight goals lie a few steps ahead; the commanded ones lie behind walls, where another pair's may.
-    "agent.random_goals": 0.5,
-    **FEW_UPDATES,
-    "train.batch_size": 256,
-    "train.unroll_length": 50,
-    "train.prefill_steps": 200,
-    "train.updates_per_env_steps": "1:40",
-    "train.total_env_steps": 640_000,
-    "evaluation.num_evals": 20,
-    # Without noise the point can come to rest just outside the radius.
-    "evaluation.mode": "sample",
-}
-ROBOT_DEFAULTS: dict[str, Any] = {
-    "env.num_envs": 64,
-    "network.depth": 8,
-    "network.width": 256,
-    "train.batch_size": 256,
-    "train.unroll_length": 125,
-    "train.prefill_steps": 1000,
-    "train.updates_per_env_steps": "1:40",
-    # At the paper's 3e-4 the entropy needs 1.2 million env steps to come down to its target.
-    "agent.temperature_learning_rate": 3e-3,
-    "train.total_env_steps": 3_200_000,
-    "evaluation.num_evals": 32,
-}
-ANT_DEFAULTS: dict[str, Any] = {
-    **ROBOT_DEFAULTS,
-    # The goal lies farther than the ant has ever been for the first half million steps.
-    "agent.random_goals": 0.5,
-}
-GYMNASIUM_DEFAULTS: dict[str, Any] = {
-    "env.num_envs": 16,
-    "network.depth": 4,
-    "network.width": 128,
-    # Episodes are short, and goals small beside a step.
-    "agent.discount": 0.9,
-    "agent.random_goals": 0.5,
-    **FEW_UPDATES,
-    "train.batch_size": 256,
-    "train.unroll_length": 50,
-    "train.prefill_steps": 200,
-    "train.updates_per_env_steps": "1:4",
-    "train.total_env_steps": 40_000,
-    "evaluation.num_evals": 10,
-    "evaluation.num_envs": 32,
-}
-"""For environments that are not known beforehand: what suits Gymnasium-Robotics' FetchReach."""
-
 QUICKSTART = "point_l_maze"
 """What `deepcrl train` trains when no environment is named."""
 
@@ -140,7 +92,7 @@ def _robot(
     model: Model,
     substeps: int,
     springs: tuple[spring_engine.SpringParameters, float] | None = None,
-    defaults: Mapping[str, Any] = ROBOT_DEFAULTS,
+    defaults: Mapping[str, Any] = settings.ROBOT,
     spring_task: TaskOf | None = None,
 ) -> Entry:
     """A row for a task that MuJoCo steps, natively and on the device, and perhaps Brax's springs.
@@ -196,7 +148,7 @@ def _point(layout: Layout, task: TaskOf | None = None) -> Entry:
     def on_jax(episode_length: int | None) -> tuple[Task, Engine]:
         return (task or partial(point.point_task, layout))(episode_length), point.point_engine(layout)
 
-    return Entry({"jax": on_jax}, POINT_DEFAULTS, lambda: point_model(layout))
+    return Entry({"jax": on_jax}, settings.POINT, lambda: point_model(layout))
 
 
 def _ant(layout: Layout | None, task: TaskOf | None = None, link_mass: float | None = ant.LINK_MASS) -> Entry:
@@ -205,7 +157,7 @@ def _ant(layout: Layout | None, task: TaskOf | None = None, link_mass: float | N
         lambda: ant.ant_model(layout, link_mass),
         ant.SUBSTEPS,
         ANT_SPRINGS,
-        ANT_DEFAULTS,
+        settings.ANT,
     )
 
 
@@ -230,7 +182,7 @@ def _ant_ball(layout: Layout | None) -> Entry:
         lambda: ant_ball.ant_ball_model(layout, ant.LINK_MASS),
         ant.SUBSTEPS,
         ANT_SPRINGS,
-        ANT_DEFAULTS,
+        settings.ANT,
     )
 
 
@@ -240,7 +192,7 @@ def _simple(layout: Layout) -> Entry:
         lambda: simple.simple_model(layout),
         simple.SUBSTEPS,
         ANT_SPRINGS,
-        ANT_DEFAULTS,
+        settings.ANT,
     )
 
 
@@ -282,7 +234,7 @@ ENVIRONMENTS: dict[str, Entry] = {
     "ant_ball": _ant_ball(None),
     "ant_ball_u_maze": _ant_ball(LAYOUTS["ball_u"]),
     "ant_ball_big_maze": _ant_ball(LAYOUTS["ball_big"]),
-    "ant_push": _robot(ant_push.ant_push_task, ant_push.ant_push_model, ant_push.SUBSTEPS, defaults=ANT_DEFAULTS),
+    "ant_push": _robot(ant_push.ant_push_task, ant_push.ant_push_model, ant_push.SUBSTEPS, defaults=settings.ANT),
     "humanoid": _humanoid(None, humanoid.TIME_STEP),
     "humanoid_short_step": _humanoid(None),
     "humanoid_clean": _humanoid(None, humanoid.TIME_STEP, clean=True),
