@@ -1,11 +1,13 @@
 """Where a chart draws what."""
 
 import re
+from xml.etree import ElementTree
 
 import pytest
 
 from deepcrl.report import charts, text
 from deepcrl.report.charts import Series, line_chart, linear_axis, value_axis
+from deepcrl.report.html import picture_file
 
 
 def test_axes_enclose_the_values_at_round_steps():
@@ -47,6 +49,28 @@ def test_intervals_stand_over_their_places_at_the_height_of_their_ends(parse):
     assert a4[0] - four == pytest.approx(a8[0] - eight, abs=0.01)
     assert (a8[0] + b8[0]) / 2 == pytest.approx(eight, abs=0.01)
     assert "No value yet." in charts.interval_chart([], label="L")
+
+
+def test_a_line_joins_intervals_at_numbers_and_not_at_names(parse):
+    def lines(*places):
+        chart = charts.interval_chart([("a", dict.fromkeys(places, (5.0, 1.0, 10.0)))], label="L")
+        return len(parse(chart).all("path", "line"))
+
+    assert lines("4", "16", "0.5") == 1
+    assert lines("crl", "sac") == 0
+
+
+def test_a_picture_file_names_its_colours_itself_light_and_dark():
+    """What looks up names of colours is browsers alone: Inkscape and others would draw all in black."""
+    chart = line_chart([Series("a", [(0, 1.0), (10, 2.0)])], label="L", x_max=10)
+    file = picture_file(chart)
+    light, dark = file.split("@media screen and (prefers-color-scheme: dark)")
+    assert "var(" not in file
+    assert ".s0 { color: #0b62a8; }" in light
+    assert ".s0 { color: #62b1f0; }" in dark
+    assert file.startswith("<svg ")
+    picture = ElementTree.fromstring(file).attrib
+    assert f"0 0 {picture['width']} {picture['height']}" == picture["viewBox"]
 
 
 @pytest.mark.parametrize("name", ["short", "a name of a hundred characters, " * 3])

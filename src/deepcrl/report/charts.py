@@ -10,8 +10,8 @@ from deepcrl.report.html import Markup, join, svg, tag
 
 WIDTH, HEIGHT = 360.0, 196.0
 TOP, BOTTOM = 14.0, 24.0
-CHARACTER = 6.0
-"""Width of a character at the size of the labels, about."""
+CHARACTER = 7.5
+"""Width of a character at the size of the labels, in bold and in the widest of the fonts that they may be set in."""
 WIDE_UNIT = 72.0
 """Space to the right of a chart that the words "env steps" need beside the last tick."""
 LEAST_PLOT = 170.0
@@ -152,6 +152,7 @@ def interval_chart(
     show: Callable[[float], str] = text.number,
 ) -> Markup:
     """Values with intervals at named places, in the order of the first series that has them; one colour per series.
+    Where the places are numbers, a line joins the values.
 
     Args:
         series: each a name and, by place, a value and the ends of its interval.
@@ -172,6 +173,7 @@ def interval_chart(
 
     parts = [_grid(down, axis, tick, left, right)]
     tilted = max(map(len, places)) * CHARACTER > slot
+    ordered = all(place.replace(".", "", 1).isdigit() for place in places)
     for k, place in enumerate(places):
         x, y = left + (k + 0.5) * slot, HEIGHT - 8 + (LINE if tilted and k % 2 else 0)
         parts.append(tag("text", place, x=x, y=y, class_="tick", text_anchor="middle"))
@@ -185,8 +187,9 @@ def interval_chart(
             spoken = f"{name} {place}: {show(value)} [{show(low)}, {show(high)}]".strip()
             marks.append(tag("line", x1=x, x2=x, y1=down(low), y2=down(high), class_="line"))
             marks.append(tag("circle", tag("title", spoken), cx=x, cy=down(value), r=3, class_="dot"))
-        line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        marks.append(tag("path", d=line, class_="line", stroke_dasharray="2 3"))
+        if ordered:
+            line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+            marks.append(tag("path", d=line, class_="line", stroke_dasharray="2 3"))
         parts.append(tag("g", *marks, class_=f"s{index % 6}"))
         ends.append(points[-1][1])
     for index, (y, (name, _)) in enumerate(zip(_spread_labels(ends), series, strict=True)):

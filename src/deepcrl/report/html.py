@@ -1,11 +1,14 @@
 """HTML and SVG as strings. Whatever is not `Markup` is escaped, so nothing reaches a page unescaped by accident."""
 
 import base64
+import functools
 import html
 import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
+FONTS = "Arial, Helvetica, sans-serif"
+"""Of pictures outside of a page."""
 VOID = frozenset({"meta", "br", "hr", "img"})
 
 
@@ -44,15 +47,13 @@ def svg(width: float, height: float, label: str, *children: object, **attributes
 
 
 def picture_file(picture: Markup) -> Markup:
-    """An SVG as a file of its own, with its size, its namespace and the style sheet."""
+    """An SVG as a file of its own, with its size, its namespace and the style sheet of pictures."""
     match = re.match(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', picture)
     assert match
     head, body = picture.split(">", 1)
     width, height = match.groups()
-    # What a page would give it, font and size; the style sheet stretches pictures to their column.
-    own = f"font-family: sans-serif; width: {width}px; height: {height}px"
-    size = f'xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" style="{own}"'
-    return Markup(f"{head} {size}>{tag('style', Markup(_style()))}{body}\n")
+    size = f'xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" style="font-family: {FONTS}"'
+    return Markup(f"{head} {size}>{tag('style', Markup(_picture_style()))}{body}\n")
 
 
 def data_picture(png: bytes, label: str) -> Markup:
@@ -98,13 +99,28 @@ def page(title: str, *content: object) -> Markup:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
-        tag("style", Markup("\n" + _style())),
+        tag("style", Markup("\n" + _sheet("picture.css") + _sheet("style.css"))),
     )
     return Markup("<!doctype html>\n" + tag("html", head, "\n", tag("body", *content), lang="en") + "\n")
 
 
-def _style() -> str:
-    return files("deepcrl.report").joinpath("style.css").read_text(encoding="utf-8")
+def _sheet(name: str) -> str:
+    return files("deepcrl.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _picture_style() -> str:
+    """The style sheet of pictures with its colours in place of their names, which only browsers look up; those of a
+    dark page follow for whoever asks for them."""
+    sheet = _sheet("picture.css")
+    light, dark, rules = re.split(r"\n}\n", sheet, maxsplit=2)
+    for_dark = _in_colours(rules, dark)
+    return f"\n{_in_colours(rules, light)}@media screen and (prefers-color-scheme: dark) {{\n{for_dark}}}\n"
+
+
+def _in_colours(rules: str, palette: str) -> str:
+    colours = dict(re.findall(r"--([\w-]+): (#\w+);", palette))
+    return re.sub(r"var\(--([\w-]+)\)", lambda name: colours[name[1]], rules)
 
 
 def _plain(value: object) -> str:
