@@ -108,7 +108,7 @@ def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...] | None]:
     ]
     scale_help = "Whose settings the defaults are: of a run on two cores, or of the paper's."
     fields.append(("scale", Annotated[Scale, tyro.conf.arg(help=scale_help)], scale))
-    out_help = "Run folder; must not exist. The default is a new one under runs/."
+    out_help = "Run folder; must be new or empty. The default is a new one under runs/."
     seeds_help = "Train one run for each of these seeds, in OUT/seed-N, and summarise them; --seed has no say then."
     seeds = Annotated[tuple[int, ...] | None, tyro.conf.arg(help=seeds_help, metavar="INT [INT ...]")]
     fields.append(("seeds", seeds, None))

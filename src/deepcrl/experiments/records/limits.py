@@ -60,7 +60,8 @@ LIMITS = Experiment(
     },
     claims=(Claim("depth", "64", "4"), Claim("depth", "256", "64"), Claim("depth", "1024", "256")),
     x="depth",
-    note="At 1024 the paper's actor has 512 layers, since its loss exploded with more. The figure gives no numbers.",
+    note="At 1024 the paper's actor has 512 layers, since its loss exploded with more. The figure gives no numbers. "
+    "At laptop scale branches are scaled by depth, network.branch_scale, which the paper's network has not.",
 )
 
 # Task: hours at depths 4 to 64, each a mean and its standard error.
