@@ -11,7 +11,7 @@ from deepcrl.experiments import EXPERIMENTS, lookup
 from deepcrl.experiments.record import Cell, Experiment, cells, select
 from deepcrl.flags import parse
 from deepcrl.machine import usable_cores
-from deepcrl.report.text import duration
+from deepcrl.report.text import aligned, duration
 
 OUT = Path("runs/experiments")
 USAGE = """usage: deepcrl experiment COMMAND [options]      (deepcrl experiment COMMAND --help says more)
@@ -52,8 +52,8 @@ def _list(args: list[str]) -> int:
 
         print(index.markdown(list(EXPERIMENTS.values())), end="")
         return 0
-    for experiment in EXPERIMENTS.values():
-        print(f"{experiment.name:22} {experiment.source:22} {experiment.question}")
+    lines = [(experiment.name, experiment.source, experiment.question) for experiment in EXPERIMENTS.values()]
+    print("\n".join(aligned(("experiment", "in the paper", "question"), lines)))
     return 0
 
 
@@ -232,7 +232,6 @@ def _write(experiment: Experiment, scale: str, out: Path, pages: Path) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     from deepcrl.experiments import archive, page
     from deepcrl.experiments.results import failures, results
-    from deepcrl.report.text import aligned
 
     found = results(experiment, scale, out)
     written = page.write(experiment, scale, found, pages, out)
