@@ -94,44 +94,22 @@ COLLECTOR = Experiment(
     note="The figure has curves without numbers. Only the collector acts; all three are trained on the same batches.",
 )
 
-LEARN_ALIKE = ["agent.algorithm=crl agent.random_goals=0.5", "agent.algorithm=sac_her"]
-"""One learner of either method; random goals are those of the point mazes' presets."""
+
+def _either_collects(random_goals: float) -> Axis:
+    """Either method collects, and a learner of each trains on it; random goals are CRL's alone."""
+    learners = [f"agent.algorithm=crl agent.random_goals={random_goals}", "agent.algorithm=sac_her"]
+    return Axis("collector", {name: {"agent.algorithm": name, "learners": learners} for name in ("crl", "sac_her")})
+
+
 WHOSE_DATA = Experiment(
     name="whose_data",
     source="beyond Figure 12 (appendix)",
     question="What parts CRL from SAC with hindsight: the data that they collect, or what they learn of it?",
     finding="It is not asked there.",
     scales={
-        "paper": Scale(
-            (
-                tasks(*THREE),
-                Axis(
-                    "collector",
-                    {
-                        method: {
-                            "agent.algorithm": method,
-                            "learners": ["agent.algorithm=crl agent.random_goals=0.0", "agent.algorithm=sac_her"],
-                        }
-                        for method in ("crl", "sac_her")
-                    },
-                ),
-            ),
-            THREE_SEEDS,
-        ),
-        "laptop": Scale(
-            (
-                mazes("point_u_maze"),
-                Axis(
-                    "collector",
-                    {method: {"agent.algorithm": method, "learners": LEARN_ALIKE} for method in ("crl", "sac_her")},
-                ),
-            ),
-            THREE_SEEDS,
-            {**LAPTOP, "network.depth": 4},
-        ),
-        "smoke": Scale(
-            (Axis("collector", {"sac_her": {"agent.algorithm": "sac_her", "learners": LEARN_ALIKE[:1]}}),), (0,), SMOKE
-        ),
+        "paper": Scale((tasks(*THREE), _either_collects(0.0)), THREE_SEEDS),
+        "laptop": Scale((mazes("point_u_maze"), _either_collects(0.5)), THREE_SEEDS, {**LAPTOP, "network.depth": 4}),
+        "smoke": Scale((_either_collects(0.5),), (0,), SMOKE, leave_out=lambda labels: labels["collector"] == "crl"),
     },
     x="collector",
     note="One learner has the collector's method: what it scores less than the collector is lost by not acting for "
