@@ -116,8 +116,8 @@ def device_rates(name: str, engine: str, num_envs: int, turns: Path | None) -> d
     with turn(turns):
         started = time.perf_counter()
         state = jax.block_until_ready(env.step(state, actions[1]))
-        # A robot arm of MJX takes seconds for a step on a CPU: about ten seconds of them at most.
-        actions = actions[: max(1, int(10.0 / (time.perf_counter() - started)))]
+        # 512 robot arms of MJX take seconds for a step on a CPU: about two seconds of steps for each timing.
+        actions = actions[: max(1, int(2.0 / (time.perf_counter() - started)))]
         for _ in range(REPEATS):
             started = time.perf_counter()
             for action in actions:
