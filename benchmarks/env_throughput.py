@@ -6,16 +6,19 @@
     python benchmarks/env_throughput.py --envs ant --engines mjx warp --num-envs 512 4096
 
 A whole step is the action map, the physics, observation, success, episode end and automatic reset. The bare rate is
-`mujoco.rollout`'s, for the same model, threads, environments, substeps and actions, from the same states; the two are
-timed in turns, and the best of each counts. It resets nothing: fallen bodies go on lying there, touching more.
+`mujoco.rollout`'s, for the same model, threads, environments, substeps and actions, from the same states, all steps in
+one call; the two are timed in turns, and the best of each counts. It resets nothing: fallen bodies go on lying there,
+touching more. As a policy must see each step before the next, it is called once per step besides ("stepwise").
 With `--jaxgcrl FOLDER`, JaxGCRL's environment of the same name, on the engine that it chose for it, is stepped by a
 process of its own right after ours; it is installed into that folder when it is not there. `--turns FILE` lets several
 such commands compile at once and time in turns.
 """
 
 import argparse
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,8 @@ JAXGCRL_NAMES = {"humanoid_short_step": "humanoid"}
 STEPS = 40
 """Env steps per timing."""
 REPEATS = 5
+"""At least; of small batches as many as SECONDS allow, as other users of the machine disturb short timings."""
+SECONDS = 8.0
 WARM_UP = 60
 """Random env steps before the first timing, so that bodies have fallen and touch what they will."""
 
@@ -69,7 +74,7 @@ def main() -> None:
 
 
 def native_rates(name: str, num_envs: int, turns: Path | None) -> dict[str, float]:
-    """Whole and bare env steps per second, and the whole as a share of the bare."""
+    """Env steps per second, whole, bare and bare step by step, and the whole as a share of the bare."""
     entry = lookup(name)
     assert entry.model is not None
     task, engine = entry.engines["mujoco"](None)
@@ -80,24 +85,29 @@ def native_rates(name: str, num_envs: int, turns: Path | None) -> dict[str, floa
     for index in range(WARM_UP):
         state = env.step(state, actions[index % STEPS])
     datas = [mujoco.MjData(model) for _ in range(threads)]
-    whole, bare = [], []
+    whole, bare, stepwise = [], [], []
     with turn(turns), mujoco.rollout.Rollout(nthread=threads) as rollout:
-        for _ in range(REPEATS):
+        begun = time.perf_counter()
+        while len(whole) < REPEATS or time.perf_counter() - begun < SECONDS:
             physics = {key: np.asarray(value, np.float32) for key, value in state.physics.items()}
             controls = np.stack([np.asarray(control(action, physics)) for action in actions], axis=1)
             controls = np.repeat(controls.astype(np.float64), entry.substeps, axis=1)
+            steps = [np.ascontiguousarray(step) for step in np.split(controls, STEPS, axis=1)]
             initial = np.concatenate([np.zeros((num_envs, 1)), state.physics["qpos"], state.physics["qvel"]], axis=1)
-            started = time.perf_counter()
-            rollout.rollout(model, datas, initial, controls)
-            bare.append(time.perf_counter() - started)
-            started = time.perf_counter()
-            for action in actions:
-                state = env.step(state, action)
-            whole.append(time.perf_counter() - started)
+            with timed(bare):
+                rollout.rollout(model, datas, initial, controls)
+            with timed(stepwise):
+                for step in steps:
+                    states, _ = rollout.rollout(model, datas, initial, step)
+                    initial = np.asarray(states)[:, -1]
+            with timed(whole):
+                for action in actions:
+                    state = env.step(state, action)
     total = STEPS * num_envs
     return {
         "env_steps_per_s": total / min(whole),
         "bare_per_s": total / min(bare),
+        "bare_stepwise_per_s": total / min(stepwise),
         "share_of_bare": min(bare) / min(whole),
     }
 
@@ -119,16 +129,23 @@ def device_rates(name: str, engine: str, num_envs: int, turns: Path | None) -> d
         # 512 robot arms of MJX take seconds for a step on a CPU: about two seconds of steps for each timing.
         actions = actions[: max(1, int(2.0 / (time.perf_counter() - started)))]
         for _ in range(REPEATS):
-            started = time.perf_counter()
-            for action in actions:
-                state = env.step(state, action)
-            jax.block_until_ready(state)
-            seconds.append(time.perf_counter() - started)
+            with timed(seconds):
+                for action in actions:
+                    state = env.step(state, action)
+                jax.block_until_ready(state)
     return {
         "env_steps_per_s": len(actions) * num_envs / min(seconds),
         "first_step_s": compile_s,
         "device": jax.devices()[0].device_kind,
     }
+
+
+@contextlib.contextmanager
+def timed(seconds: list[float]) -> Iterator[None]:
+    """Add what the block took."""
+    started = time.perf_counter()
+    yield
+    seconds.append(time.perf_counter() - started)
 
 
 if __name__ == "__main__":

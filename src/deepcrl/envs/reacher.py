@@ -68,7 +68,7 @@ def reacher_task(episode_length: int | None) -> Task:
 def _observe(physics: Physics) -> Float[Array, "10"]:
     # In closed form rather than by sensors: those would lag the joints by a simulator step.
     joints, rates = physics["qpos"][:2], physics["qvel"][:2]
-    angles, turning = jnp.cumsum(joints), jnp.cumsum(rates)
+    angles, turning = (jnp.stack([of[0], of[0] + of[1]]) for of in (joints, rates))
     lengths = jnp.array([UPPER_ARM, TIP])
     cosines, sines = lengths * jnp.cos(angles), lengths * jnp.sin(angles)
     tip = jnp.array([cosines.sum(), sines.sum(), HEIGHT])
