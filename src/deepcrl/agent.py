@@ -12,15 +12,15 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from deepcrl import checkpoint
+from deepcrl import checkpoint, machine
 from deepcrl.algorithms import ALGORITHMS
 from deepcrl.algorithms.base import Probes, TrunkView
 from deepcrl.config import Config, ConfigError, override
 from deepcrl.envs import registry
-from deepcrl.envs.protocol import Env
+from deepcrl.envs.protocol import Env, EnvSpec
 from deepcrl.evaluate import Episodes, Evaluate, make_evaluate, summarise
 from deepcrl.folder import load_config
-from deepcrl.plan import check_seed
+from deepcrl.plan import check_memory, check_seed
 from deepcrl.program import Program, build, check_unchanged, make_envs, run_key
 from deepcrl.types import Metrics
 
@@ -158,7 +158,7 @@ def _wrap(parts: _Parts, config: Config, agent: Any, env_steps: int) -> LoadedAg
         return call
 
     def episodes(num_episodes: int, *, mode: str = "mean", seed: int = 0) -> Episodes:
-        check_episodes(num_episodes)
+        check_episodes(num_episodes, env.spec)
         check_seed(seed)
         return parts.evaluate(mode, num_episodes)(agent, run_key(seed, OUTSIDE, 0))
 
@@ -198,10 +198,12 @@ def evaluate(
     return {"env_steps": agent.env_steps, **summarise(agent.episodes(num_episodes, mode=mode, seed=seed))}
 
 
-def check_episodes(count: int) -> None:
-    """Raise ConfigError unless so many episodes can be played."""
+def check_episodes(count: int, spec: EnvSpec | None = None) -> None:
+    """Raise ConfigError unless so many episodes, of an environment of these sizes, can be played and remembered."""
     if not isinstance(count, Integral) or count < 1:
         raise ConfigError(f"episodes = {count!r} must be a whole number, at least 1")
+    if spec is not None:
+        check_memory(f"episodes = {count}", 4 * count * spec.episode_length * spec.goal_size, machine.memory())
 
 
 def _step(folder: Path, which: Which | int) -> int:

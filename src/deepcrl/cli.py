@@ -5,7 +5,6 @@ mistake in the input ends in one line on stderr and exit code 2, before anything
 """
 
 import dataclasses
-import json
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from deepcrl.commands import analyse_run, compare_runs, evaluate_run, render_run, report_run, say
 from deepcrl.config import Config, ConfigError, config_id, near_matches, override
 from deepcrl.flags import config_flags, early, lookup, parse, refuse_others
 
@@ -35,6 +35,8 @@ USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says mo
 
 INTERRUPTED = 3
 """Exit code of a run that a signal ended with a checkpoint."""
+LAST_SCORES = {"eval/time_at_goal": 2, "eval/success_any": 3, "eval/final_distance": 2}
+"""What is said of a run that has ended, and decimals."""
 KILLED = 130
 """Exit code of any other command that Ctrl-C ended, as shells have it."""
 
@@ -45,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "train": _train,
         "resume": _resume,
-        "evaluate": _evaluate,
-        "report": _report,
-        "render": _render,
-        "analyse": _analyse,
-        "compare": _compare,
+        "evaluate": evaluate_run,
+        "report": report_run,
+        "render": render_run,
+        "analyse": analyse_run,
+        "compare": compare_runs,
         "experiment": _experiment,
         "list": _list,
         "doctor": _doctor,
@@ -68,9 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = commands[args[0]](args[1:])
         sys.stdout.flush()
         return code
-    except (ConfigError, _run_errors()) as error:
+    except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return KILLED
     except FloatingPointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -85,9 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"{error.filename}: " if error.filename else ""
         print(f"error: {what}{error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return KILLED
+    except _run_errors() as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...] | None]:
@@ -127,17 +132,24 @@ def _train(args: list[str]) -> int:
     from deepcrl import seeds
     from deepcrl.train import train
 
-    if many is not None:
-        results = seeds.train_seeds(config, many, out)
-        if not all(_finish(result) == 0 for result in results):
-            return INTERRUPTED
-        from deepcrl.report import joint_report
+    if many is None:
+        return _finish(train(config, out))
+    from deepcrl.report import joint_report, report
 
-        _say("writing the report of all seeds")
-        page = joint_report(out)
-        print(f"{seeds.text(seeds.summarise(out))}\nreport: {page}")
-        return 0
-    return _finish(train(config, out))
+    try:
+        results = seeds.train_seeds(config, many, out)
+    except FloatingPointError:  # of one seed; the others are to be seen all the same
+        for run_dir in seeds.run_dirs(out):
+            say(f"writing the report of {run_dir}")
+            report(run_dir)
+        print(f"report: {joint_report(out)}")
+        raise
+    if not all(_finish(result) == 0 for result in results):
+        return INTERRUPTED
+    say("writing the report of all seeds")
+    page = joint_report(out)
+    print(f"{seeds.text(seeds.summarise(out))}\nreport: {page}")
+    return 0
 
 
 def _resume(args: list[str]) -> int:
@@ -153,167 +165,6 @@ def _resume(args: list[str]) -> int:
 
     result = resume(parse(options, "deepcrl resume", args))
     return 0 if result.already else _finish(result)
-
-
-def _evaluate(args: list[str]) -> int:
-    def options(
-        run_dir: tyro.conf.Positional[Path],
-        /,
-        env: str | None = None,
-        episodes: int = 128,
-        mode: str | None = None,
-        which: Literal["latest", "best"] = "latest",
-        seed: int = 0,
-    ) -> dict[str, Any]:
-        """Evaluate a trained agent on fresh episodes; prints one JSON object.
-
-        Args:
-            run_dir: Folder of the run.
-            env: Environment to evaluate in, instead of the run's own.
-            episodes: Number of episodes.
-            mode: "mean", "sample" or "best_of_K"; None acts as the run's evaluations do.
-            which: Checkpoint to load.
-            seed: Decides starts, goals and sampled actions.
-        """
-        return {"run_dir": run_dir, "env": env, "num_episodes": episodes, "mode": mode, "which": which, "seed": seed}
-
-    wanted = parse(options, "deepcrl evaluate", args)
-    from deepcrl.agent import evaluate
-    from deepcrl.folder import load_config
-
-    load_config(wanted["run_dir"])
-    _say(f"evaluating {wanted['run_dir']}")
-    print(json.dumps(evaluate(**wanted)))
-    return 0
-
-
-def _report(args: list[str]) -> int:
-    def options(run_dir: tyro.conf.Positional[Path], /) -> Path:
-        """Write report.html from what is in the folder of a run, or of several seeds.
-
-        Args:
-            run_dir: Folder of the run, or the one that `deepcrl train --seeds` filled.
-        """
-        return run_dir
-
-    run_dir = parse(options, "deepcrl report", args)
-    from deepcrl.folder import load_config
-    from deepcrl.report import joint_report, report
-
-    many = not (run_dir / "config.json").exists() and any(run_dir.glob("seed-*"))
-    if not many:
-        load_config(run_dir)
-    _say(f"writing the report of {run_dir}")
-    print(joint_report(run_dir) if many else report(run_dir))
-    return 0
-
-
-def _render(args: list[str]) -> int:
-    def options(
-        run_dir: tyro.conf.Positional[Path],
-        /,
-        formats: tuple[Literal["html", "mp4", "gif"], ...] = ("html",),
-        env: str | None = None,
-        episodes: int = 4,
-        mode: str | None = None,
-        which: Literal["latest", "best"] = "latest",
-        seed: int = 0,
-    ) -> dict[str, Any]:
-        """Show what a trained agent does; prints the files written.
-
-        Args:
-            run_dir: Folder of the run; files are replay.html, replay.mp4 and replay.gif in it.
-            formats: "html" is a 3-D page to turn and scrub, made anywhere; "mp4" and "gif" need a GL backend.
-            env: Environment to play in instead of the run's evaluation environment.
-            episodes: Episodes to show.
-            mode: "mean", "sample" or "best_of_K"; None acts as the run's evaluations do.
-            which: Newest checkpoint or the best one so far.
-            seed: Decides starts, goals and sampled actions.
-        """
-        return {
-            "run_dir": run_dir,
-            "formats": formats,
-            "env": env,
-            "episodes": episodes,
-            "mode": mode,
-            "which": which,
-            "seed": seed,
-        }
-
-    chosen = parse(options, "deepcrl render", args)
-    from deepcrl.folder import load_config
-    from deepcrl.render import render
-
-    load_config(chosen["run_dir"])
-    _say(f"rendering {chosen['run_dir']}")
-    for path in render(**chosen):
-        print(path)
-    return 0
-
-
-def _analyse(args: list[str]) -> int:
-    from deepcrl.report.findings import FINDINGS, find, write
-
-    if args and args[0] in ("-h", "--help"):
-        print("usage: deepcrl analyse KIND RUN [--which CHECKPOINT]\n")
-        print("\n".join(f"  {name:11} {kind.about}" for name, kind in FINDINGS.items()))
-        return 0
-
-    def options(
-        kind: tyro.conf.Positional[str], run_dir: tyro.conf.Positional[Path], /, which: str = "latest"
-    ) -> tuple[str, Path, Any]:
-        """Look into a run, print what is found, and write a picture and the numbers into its folder `analysis`.
-
-        Args:
-            kind: What to look at; `deepcrl analyse --help` lists the kinds.
-            run_dir: Folder of the run.
-            which: Checkpoint: "latest", "best", or a number of collections; checkpoint.keep says how many stay.
-        """
-        return kind, run_dir, int(which) if which.isdecimal() else which
-
-    kind, run_dir, which = parse(options, "deepcrl analyse", args)
-    if kind not in FINDINGS:
-        raise ConfigError(f"unknown kind {kind!r}; {near_matches(kind, FINDINGS)}")
-    from deepcrl.folder import load_config
-
-    load_config(run_dir)
-    _say(f"looking into {run_dir}")
-    found = find(kind, run_dir, which)
-    path = write(found, run_dir, kind, which)
-    print(found.words)
-    print("\n".join(f"{name}: {value:.4g}" for name, value in found.numbers.items()))
-    print(f"picture: {path}")
-    return 0
-
-
-def _compare(args: list[str]) -> int:
-    def options(
-        run_dirs: tyro.conf.Positional[tuple[Path, ...]],
-        /,
-        metric: str = "eval/time_at_goal",
-        levels: tuple[float, ...] = (),
-    ) -> tuple[tuple[Path, ...], str, tuple[float, ...]]:
-        """Scores of runs, each the mean of its last five evaluations, over seeds, by the settings in which they differ:
-        mean and interquartile mean with 95% bootstrap intervals, how probably a run is above one of the first line, and
-        at which depth the score jumps.
-
-        Args:
-            run_dirs: Folders of runs, or of several seeds of one configuration.
-            metric: A column of metrics.jsonl, higher being better.
-            levels: Say also when this was first reached, in env steps and in wall time.
-        """
-        return run_dirs, metric, levels
-
-    run_dirs, metric, levels = parse(options, "deepcrl compare", args)
-    from deepcrl.report.comparison import compare, depths, table
-    from deepcrl.report.text import aligned
-
-    found = compare(run_dirs)
-    lines = aligned(*table(found.groups, metric, levels))
-    for words in found.left_out:
-        _say(f"left out: {words}")
-    print("\n".join([f"{metric}: each run's last five evaluations, averaged", *lines, *depths(found.groups, metric)]))
-    return 0
 
 
 def _experiment(args: list[str]) -> int:
@@ -359,23 +210,19 @@ def _doctor(args: list[str]) -> int:
     return 0
 
 
-def _say(text: str) -> None:
-    """What takes a while now; standard output is for what is found."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def _finish(result: Any) -> int:
     """Report on a run that has ended, and give its exit code."""
     if not result.finished:
         return INTERRUPTED
     from deepcrl.report import report
+    from deepcrl.report.text import number
 
     last = result.rows[-1]
-    _say(f"writing the report of {result.run_dir}")
+    say(f"writing the report of {result.run_dir}")
     page = report(result.run_dir)
+    scores = [f"{name} {number(last[name], places)}" for name, places in LAST_SCORES.items()]
     print(
-        f"eval/time_at_goal {last['eval/time_at_goal']:.2f}  eval/success_any {last['eval/success_any']:.3f}  "
-        f"eval/final_distance {last['eval/final_distance']:.2f} m  after {last['env_steps']:,} env steps, "
+        f"{'  '.join(scores)} m  after {last['env_steps']:,} env steps, "
         f"{last['gradient_steps']:,} updates, {last['wall_s']:.0f} s"
     )
     print(f"report: {page}")

@@ -85,7 +85,7 @@ class NetworkConfig:
     final_norm: bool = False
     """LayerNorm between the last block and the heads."""
     representation_size: int = 64
-    """Size of the two critic embeddings."""
+    """Size of the two critic embeddings, in algorithms whose critic is an energy of two: CRL, CMD-1 and QRL."""
     remat: Remat = "dots"
     """What the backward pass recomputes: "none" stores all, "dots" stores matrix products only, "block" stores one
     vector per block. Changes speed and memory, and values by rounding only."""
@@ -102,9 +102,9 @@ class AgentConfig:
     actor_learning_rate: float = 3e-4
     """Step size of the actor's Adam."""
     max_grad_norm: float | None = None
-    """Scale down gradients whose global norm, over each network's own parameters, is larger; None leaves them."""
+    """Scale down gradients whose global norm, over all that one optimiser steps, is larger; None leaves them."""
     warmup_updates: int = 0
-    """Updates over which all step sizes rise linearly to their own, the first at its share of them."""
+    """Steps of an optimiser over which its step size rises linearly to its own, the first at its share of it."""
     explore: str = "sample"
     """Actions while collecting: "mean", "sample", or "best_of_K" (K samples ranked by the critic), K >= 2."""
 

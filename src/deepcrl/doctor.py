@@ -23,7 +23,10 @@ OPTIONAL = (
 
 def examine() -> str:
     """A few lines: device, cores, memory, engines, optional parts, and what to install for what is missing."""
-    found = machine.describe()
+    try:
+        found = machine.describe()
+    except RuntimeError as error:  # JAX is told to use what is not there
+        return f"device      none that JAX can use: {str(error).splitlines()[0]}"
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items() if version)
     engines = {engine for entry in ENVIRONMENTS.values() for engine in entry.engines}
     free_gib = shutil.disk_usage(os.getcwd()).free / 2**30

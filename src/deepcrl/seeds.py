@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ def train_seeds(config: Config, seeds: Sequence[int], out: str | Path, *, togeth
 
     Raises:
         ConfigError: before anything is compiled, when a seed is given twice or out of range, the configuration cannot
-            be run, `out` is the folder of a single run, or a seed's folder holds a run of another configuration, or one
-            that another process trains.
+            be run, `out` is the folder of a single run, a seed's folder in it (of seeds not asked for as well) holds a
+            run of another configuration, or another process trains one.
         FloatingPointError: after all others have been trained, when a run has diverged, now or before.
     """
     out = Path(out)
@@ -74,8 +75,10 @@ def check(config: Config, seeds: Sequence[int], out: Path) -> dict[Path, Program
         raise ConfigError(f"out = {str(out)!r} is the folder of a single run; several seeds need another one")
     program = build(config)
     programs = {out / f"seed-{seed}": reseed(program, seed) for seed in seeds}
-    for run_dir, own in programs.items():
-        if begun(run_dir) and load_config(run_dir) != own.config:
+    # Also of the seeds that are not asked for now: the summary is of all that are there.
+    for run_dir in filter(begun, _seed_folders(out)):
+        found = load_config(run_dir)
+        if found != replace(config, seed=found.seed):
             raise ConfigError(f"out = {str(out)!r}: {run_dir.name} holds a run of another configuration")
     return programs
 
@@ -118,9 +121,14 @@ def train_at_once(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Re
 
 def run_dirs(out: Path) -> list[Path]:
     """The runs in a folder of several seeds, by seed. Raises ConfigError when there are none."""
-    found = {int(match[1]): path for path in out.glob("seed-*") if (match := re.fullmatch(r"seed-([0-9]+)", path.name))}
+    found = _seed_folders(out)
     if not found:
         raise ConfigError(f"{str(out)!r} holds no runs of several seeds: no seed-N in it")
+    return found
+
+
+def _seed_folders(out: Path) -> list[Path]:
+    found = {int(match[1]): path for path in out.glob("seed-*") if (match := re.fullmatch(r"seed-([0-9]+)", path.name))}
     return [found[seed] for seed in sorted(found)]
 
 

@@ -1,6 +1,7 @@
 """One CRL update against losses written out again: each network evaluated anew in each loss, each loss differentiated
 whole, and Adam by its formulas in NumPy."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 from deepcrl.algorithms import build, crl
 from deepcrl.algorithms.crl import CRLConfig
-from deepcrl.config import Config, EnvConfig, NetworkConfig, override
+from deepcrl.config import Config, ConfigError, EnvConfig, NetworkConfig, override
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.replay import buffer
 from deepcrl.replay.hindsight import Pairs
@@ -345,3 +346,10 @@ def test_a_batch_holds_states_and_actions_of_now_and_the_goal_part_of_the_future
     offsets = np.asarray(pairs.future - pairs.time)
     assert offsets.min() == 0
     assert (offsets[np.asarray(pairs.time) < 9] > 0).all()
+
+
+def test_episodes_without_a_future_are_refused():
+    config = Config(EnvConfig("none"), CRLConfig("crl"))
+    with pytest.raises(ConfigError, match=r"^env.episode_length = 1 must be at least 2"):
+        build(config, replace(SPEC, episode_length=1))
+    build(config, replace(SPEC, episode_length=2))

@@ -298,7 +298,7 @@ WRONG = [
     *((name, "discount", value) for name in BOTH for value in (0.0, 1.0)),
     *((name, "critic_learning_rate", 0.0) for name in BOTH),
     ("sac", "temperature_learning_rate", 0.0),
-    *(("td3", "policy_delay", value) for value in (0, -2)),
+    *(("td3", "policy_delay", value) for value in (0, -2, 2**31)),
     *(
         ("td3", field, value)
         for field in ("exploration_noise", "target_noise", "noise_clip")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepcrl import ConfigError
+from deepcrl import ConfigError, load_agent
 from deepcrl.analysis import embeddings as module
 from deepcrl.analysis.embeddings import Embeddings, embeddings, principal_plane
 from deepcrl.analysis.visits import Visits
@@ -50,14 +50,19 @@ def test_the_longest_way_that_arrives_is_looked_at(tiny_run, monkeypatch):
     np.testing.assert_array_equal(found.distance, 30.0 - np.arange(16))
     np.testing.assert_allclose(found.plane[:, 0].mean(), 0.0, atol=1e-5)
 
+    for alike in (np.ones((20, 8)), np.arange(20.0)[:, None]):
+        blind = load_agent(run)._replace(embed_state_action=lambda state, action, alike=alike: alike[: len(state)])
+        with monkeypatch.context() as patch:
+            patch.setattr(module.agent_lib, "load_agent", lambda *args, blind=blind: blind)
+            with pytest.raises(ConfigError, match="span no plane"):
+                embeddings(run)
+
     monkeypatch.setattr(module, "visits", lambda *args: seen._replace(success=success & False))
     with pytest.raises(ConfigError, match="none of 64 episodes"):
         embeddings(run)
 
 
 def test_visits_are_whole_states_and_end_with_the_first_episode(tiny_run):
-    from deepcrl import load_agent
-
     agent = load_agent(tiny_run("point_u_maze"))
     length = agent.env.spec.episode_length
     seen = module.visits(agent, 3, length + 2, 0)

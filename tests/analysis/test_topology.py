@@ -69,6 +69,10 @@ def test_a_critic_that_knows_its_own_way_and_not_the_places_beside_it():
     assert (one.rank_path_on_own_way, one.sides_with_path_on_own_way) == (1.0, 1.0)
     # Of the four places on the way, the last two are the only pair that the distances order differently.
     assert made(np.array([[5.0, 4.0], [0.0, 2.0], [0.0, 3.0]])).sides_with_path_on_own_way == 0.0
+    # Places beyond an open border, which NumPy would count from the other side, are on no grid.
+    strayed = OwnWay(np.full((2, 2), 9.0), np.array([[-1, 0], [3, 1]]), np.array([99.0, -99.0]))
+    astray = one._replace(own_ways=[*one.own_ways, strayed])
+    assert (astray.rank_path_on_own_way, astray.sides_with_path_on_own_way) == (1.0, 1.0)
     lost = one._replace(own_ways=[])
     assert math.isnan(lost.rank_path_on_own_way)
     assert math.isnan(lost.sides_with_path_on_own_way)

@@ -69,10 +69,15 @@ class Toy(gymnasium.Env):
 
     def _look(self):
         return {
-            "observation": np.array([*(10 * self.at), self.time][: 2 if self.kind == "short" else 3]),
+            "observation": self._observation(),
             "achieved_goal": self.at.copy(),
             "desired_goal": self.goal.copy(),
         }
+
+    def _observation(self):
+        if self.kind == "repeating":
+            return np.array([self.at[1], self.time, self.at[0]])
+        return np.array([*(10 * self.at), self.time][: 2 if self.kind == "short" else 3])
 
     def step(self, action):
         assert self.action_space.contains(action)
@@ -100,10 +105,16 @@ class Told(Toy):
     distance_threshold = np.float32(0.5)
 
 
-for kind in "plain silent moving diverging unrepeatable raising dying image discrete uneven nowhere short".split():
+class Turned(Told):
+    rotation_threshold = 0.1
+
+
+KINDS = "plain silent moving repeating diverging unrepeatable raising dying image discrete uneven nowhere short"
+for kind in KINDS.split():
     gymnasium.register(f"Toy-{kind}-v0", Toy, max_episode_steps=7, kwargs={"kind": kind})
 gymnasium.register("Toy-endless-v0", Toy)
 gymnasium.register("Toy-told-v0", Told, max_episode_steps=7)
+gymnasium.register("Toy-turned-v0", Turned, max_episode_steps=7)
 '''
 
 
@@ -148,7 +159,7 @@ def assert_same(first, second):
 def test_follows_the_environment(kind):
     """Every field of every step, against the environments stepped here."""
     env = toy(kind)
-    assert dataclasses.astuple(env.spec) == (5, 2, (3, 4), 2, LENGTH, 0.0, None, None, None)
+    assert dataclasses.astuple(env.spec) == (5, 2, (3, 4), 2, LENGTH, 0.0, None, None, None, ((), ()))
     assert not env.on_device
     assert env.scene.layout is None
     state = env.reset(jax.random.key(0), NUM_ENVS)
@@ -187,6 +198,12 @@ def test_follows_the_environment(kind):
 
 def test_the_success_radius_is_the_threshold_where_there_is_one():
     assert toy("told").spec.success_radius == 0.5
+    assert toy("turned").spec.success_radius == 0.0
+
+
+def test_entries_that_repeat_the_achieved_goal_are_known():
+    assert toy("repeating").spec.goal_copies == ((2,), (0,))
+    assert toy().spec.goal_copies == ((), ())
 
 
 def test_independent_of_the_number_of_processes():

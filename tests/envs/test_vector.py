@@ -47,11 +47,13 @@ def test_falls_time_limits_divergence_and_moving_goals_are_told_apart():
         terminated=lambda physics: physics["qpos"][0] > 5.0,
         move_goal=lambda physics, goal: physics["qpos"],
     )
-    zero = jnp.zeros((3, 1))
-    before = vector._begin(task, jnp.zeros((3, 2), jnp.uint32), {"qpos": zero}, zero)
-    after = vector._judge(task, before, {"qpos": jnp.asarray([[1.0], [6.0], [jnp.nan]])})
-    assert after.terminated.tolist() == [False, True, True]
-    assert after.truncated.tolist() == [True, False, False]  # a fall at the time limit is a fall
-    assert after.success.tolist() == after.grades["easy"].tolist() == [True, True, False]
-    assert after.goal.ravel().tolist() == [1.0, 6.0, 0.0]
-    assert after.next_state.ravel().tolist() == [1.0, 6.0, 0.0]
+    zero = jnp.zeros((4, 1))
+    before = vector._begin(task, jnp.zeros((4, 2), jnp.uint32), {"qpos": zero}, zero)
+    # The last is a number whose square is none.
+    after = vector._judge(task, before, {"qpos": jnp.asarray([[1.0], [6.0], [jnp.nan], [-1e30]])})
+    assert after.terminated.tolist() == [False, True, True, True]
+    assert after.truncated.tolist() == [True, False, False, False]  # a fall at the time limit is a fall
+    assert after.success.tolist() == after.grades["easy"].tolist() == [True, True, False, False]
+    assert after.goal.ravel().tolist() == [1.0, 6.0, 0.0, 0.0]
+    assert after.next_state.ravel().tolist() == [1.0, 6.0, 0.0, 0.0]
+    assert after.distance.tolist() == [0.0, 0.0, 0.0, 0.0]

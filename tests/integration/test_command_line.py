@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from deepcrl import cli
@@ -18,6 +19,7 @@ from deepcrl.flags import config_flags
 from deepcrl.folder import create_run_dir
 from deepcrl.presets import preset
 from deepcrl.program import build
+from deepcrl.train import Result
 
 MISTAKES = {
     "unknown environment": (["--env", "ant_u_mze"], ["'ant_u_mze'", "ant_u_maze"]),
@@ -274,6 +276,26 @@ def test_doctor_names_device_cores_and_engines(capsys: pytest.CaptureFixture):
         assert word in text
 
 
+def test_doctor_says_when_jax_can_use_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    def nothing() -> None:
+        raise RuntimeError("Unknown backend 'cuda'\nmore of it")
+
+    monkeypatch.setattr(jax, "devices", nothing)
+    assert cli.main(["doctor"]) == 0
+    assert capsys.readouterr().out == "device      none that JAX can use: Unknown backend 'cuda'\n"
+
+
+def test_what_could_not_be_measured_is_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.setattr(importlib.import_module("deepcrl.report"), "report", lambda run_dir: run_dir / "report.html")
+    row = dict.fromkeys(cli.LAST_SCORES) | {"eval/time_at_goal": 1234.5, "wall_s": 7.0}
+    row |= {"env_steps": 5000, "gradient_steps": 20}
+    assert cli._finish(Result(Path("run"), [row], finished=True)) == 0
+    scores = "eval/time_at_goal 1,234.50  eval/success_any —  eval/final_distance — m"
+    assert f"{scores}  after 5,000 env steps, 20 updates, 7 s" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
@@ -289,7 +311,7 @@ def test_a_full_disk_costs_one_line(
     def full(args: list[str]) -> int:
         raise failure
 
-    monkeypatch.setattr(cli, "_report", full)
+    monkeypatch.setattr(cli, "report_run", full)
     assert cli.main(["report", "x"]) == 2
     assert capsys.readouterr().err == f"error: {words}\n"
 
@@ -298,8 +320,8 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     def interrupted(args: list[str]) -> int:
         raise KeyboardInterrupt
 
-    for command in ("evaluate", "report", "experiment"):
-        monkeypatch.setattr(cli, f"_{command}", interrupted)
+    for command, name in {"evaluate": "evaluate_run", "report": "report_run", "experiment": "_experiment"}.items():
+        monkeypatch.setattr(cli, name, interrupted)
         assert cli.main([command]) == 130
         assert capsys.readouterr() == ("", "interrupted\n")
 

@@ -18,7 +18,7 @@ import pytest
 
 from deepcrl.cli import main
 from deepcrl.config import ConfigError
-from deepcrl.experiments import EXPERIMENTS, cells, lookup, pricing, runner, runs
+from deepcrl.experiments import EXPERIMENTS, cells, commands, lookup, pricing, runner, runs
 from deepcrl.experiments.results import results
 from deepcrl.folder import create_run_dir
 from deepcrl.lock import held
@@ -113,6 +113,34 @@ def test_a_cluster_trains_the_same_runs(out: Path, tmp_path: Path):
     assert ended.problem == ""
     for ours, theirs in ((folder, out / "runs" / folder.name) for folder in work[0].folders.values()):
         assert numbers(ours) == numbers(theirs)
+
+
+def test_what_a_cluster_does_not_know_is_one_line(tmp_path: Path):
+    pytest.importorskip("submitit")
+    assert commands._pairs(["mem_gb=1.5", "stderr_to_stdout=True", "slurm_partition=gpu", "timeout_min=3"]) == {
+        "mem_gb": 1.5,
+        "stderr_to_stdout": True,
+        "slurm_partition": "gpu",
+        "timeout_min": 3,
+    }
+    for wrong in ({"slurm_foo": 1}, {"timeout_min": "abc"}):
+        with pytest.raises(ConfigError, match="^slurm = .*" + next(iter(wrong))):
+            list(runner.on_slurm([], tmp_path, wrong, cluster="local"))
+
+
+def test_a_signal_at_the_end_of_a_run_keeps_the_next_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (job, *_) = runs.jobs(cells(lookup("depth"), "smoke"), tmp_path)
+    job = job._replace(folders={seed: tmp_path / f"run-{seed}" for seed in (0, 1, 2)})
+    trained = []
+
+    def signalled(group, stop) -> bool:
+        trained.extend(group)
+        stop.requested = len(trained) == 2
+        return True
+
+    monkeypatch.setattr(runs, "_train", signalled)
+    assert runs.train(job) is False
+    assert trained == [tmp_path / "run-0", tmp_path / "run-1"]
 
 
 def numbers(run_dir: Path) -> list[dict]:

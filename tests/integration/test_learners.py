@@ -12,6 +12,7 @@ from deepcrl.program import EVALUATE, build, init_state, make_envs, run_key
 from reference.settings import TINY
 
 SMALL = override(preset(), TINY)
+WIDTH = SMALL.network.width
 LEARNERS = ("network.depth=8 agent.energy=dot agent.algorithm=cmd1",)
 
 
@@ -62,6 +63,22 @@ def test_members_have_their_own_networks_and_act_with_them():
         alone = build(own).algorithm
         expected = make_evaluate(make_envs(own)[1], alone, config.evaluation.mode, 8)(agent[i], key)
         assert summarise(program.evaluate[i](agent, key)[0]) == pytest.approx(summarise(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize(("first", "second"), [("sac", "crl"), ("crl", "sac")])
+def test_members_start_with_weights_of_their_own(first, second):
+    """Also where they split their key alike: an actor of three networks, a critic of two."""
+    config = override(preset(algorithm=first), {**TINY, "learners": (f"agent.algorithm={second}",)})
+    members = init_state(build(config)).agent
+    one, other = map(drawn_rows, members)
+    assert len(one) > WIDTH
+    assert not one & other
+
+
+def drawn_rows(agent) -> set[tuple]:
+    """Rows of all weights that are no constants."""
+    matrices = [np.asarray(leaf).reshape(-1, WIDTH) for leaf in jax.tree.leaves(agent) if leaf.ndim > 2]
+    return {tuple(row) for matrix in matrices for row in matrix if np.ptp(row) > 0}
 
 
 def test_a_run_with_learners_is_loaded_as_its_collector(runs):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepcrl import ConfigError, checkpoint, load_agent, override, preset, seeds, train
+from deepcrl import ConfigError, checkpoint, cli, load_agent, override, preset, seeds, train
 from deepcrl.analysis.statistics import score
 from deepcrl.envs.registry import ENVIRONMENTS
 from deepcrl.folder import restore
@@ -125,6 +125,22 @@ def test_a_seed_that_diverges_stops_no_other(at_once, tmp_path, monkeypatch, tog
 def test_seeds_that_another_process_trains_are_refused(folder, together):
     with held(folder / "seed-1"), pytest.raises(ConfigError, match="seed-1' is being trained by another process"):
         seeds.train_seeds(SMALL, (3, 1), folder, together=together)
+
+
+def test_a_diverged_seed_costs_the_others_no_report(folder, monkeypatch, capsys):
+    def diverged(*args: object) -> None:
+        raise FloatingPointError("seed-3' diverged")
+
+    monkeypatch.setattr(seeds, "train_seeds", diverged)
+    assert cli.main(["train", "--seeds", "1", "3", "--out", str(folder)]) == 1
+    assert capsys.readouterr().err.endswith("error: seed-3' diverged\n")
+    for name in ("seed-1", "seed-3", "."):
+        assert (folder / name / "report.html").exists()
+
+
+def test_no_summary_is_of_several_configurations(folder):
+    with pytest.raises(ConfigError, match="seed-1 holds a run of another configuration"):
+        seeds.check(override(SMALL, {"network.depth": 8}), (7,), folder)
 
 
 def test_only_folders_named_by_a_number_are_seeds(tmp_path):

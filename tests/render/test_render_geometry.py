@@ -4,6 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from deepcrl.config import ConfigError
 from deepcrl.envs.ant import ant_model
 from deepcrl.envs.layouts import LAYOUTS, wall_boxes
 from deepcrl.render.geometry import (
@@ -151,7 +152,7 @@ class TestPoses:
         np.testing.assert_array_equal(drawn_qpos(model, place, goal), [[1, 2, 3, 4]])
         whole = np.array([[1.0, 2, 5, 6]])
         np.testing.assert_array_equal(drawn_qpos(model, whole, goal), whole)
-        with pytest.raises(ValueError, match="4 coordinates; the physics have 3, the goal 2"):
+        with pytest.raises(ConfigError, match="4 coordinates; the physics have 3, the goal 2"):
             drawn_qpos(model, np.zeros((1, 3)), goal)
 
 

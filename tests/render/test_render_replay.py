@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from deepcrl.config import ConfigError
 from deepcrl.envs.ant import ant_model
 from deepcrl.envs.layouts import LAYOUTS
 from deepcrl.render import Episode, Recording, replay_html, write_replay
@@ -129,7 +130,7 @@ class TestPage:
         assert replay_html(model, recording, "u") == replay_html(model, recording, "u")
 
     def test_a_model_that_does_not_fit(self, recording):
-        with pytest.raises(ValueError, match="17 coordinates"):
+        with pytest.raises(ConfigError, match="17 coordinates"):
             replay_html(ant_model(None), recording, "u")
 
 

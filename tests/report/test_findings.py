@@ -97,3 +97,10 @@ def test_mistakes_are_one_line(run_dir, tmp_path, capsys):
         said = capsys.readouterr().err.removeprefix(f"looking into {run_dir}\n")
         assert words in said
         assert len(said.splitlines()) == 1
+
+
+def test_a_run_without_rows_is_one_line(run_dir, tmp_path, capsys):
+    shutil.copytree(run_dir, tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").write_text("")
+    assert main(["analyse", "blocks", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.splitlines()[1:] == [f"error: {str(tmp_path / 'run')!r} holds no rows of metrics"]

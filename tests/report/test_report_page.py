@@ -69,6 +69,12 @@ def test_time_split_and_rates(page):
     assert "env steps per second over all 500" in text
 
 
+def test_no_rate_is_made_of_waiting_for_what_is_collected_during_updates(make_run, parse, row):
+    page = parse(report(make_run([row(k) for k in range(8)], changes={"train.overlap": True})).read_text())
+    assert "per second of collecting" not in page.text("section.")
+    assert "env steps per second over all 500" in squeezed(page.text("section."))
+
+
 def test_configuration_marks_what_differs_from_the_preset(page):
     assert sorted(data for path, data in page.words if path.endswith("code. b.changed")) == [
         "env.num_envs",

@@ -1,5 +1,6 @@
 """A run that was really trained, for seconds: value maps against the critic asked directly, and the whole page."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,33 @@ def test_open_plane_is_a_square_around_starts_and_goals(agent):
     assert np.ptp(found.x) == pytest.approx(np.ptp(found.y))
     assert found.x[0] < 4.0 < 14.0 < found.x[-1]
     assert found.y[0] < 2.0 < 12.0 < found.y[-1]
+
+
+def test_entries_that_repeat_a_position_move_with_it(agent, found):
+    """The critic of a state whose second copy of the position is that of the fresh episode would see two places."""
+    seen = []
+
+    def value(state, action, goal):
+        seen.append(np.asarray(state))
+        return np.zeros(len(state))
+
+    # This maze's state is the position and nothing else: three entries more, of which the first and last repeat it.
+    spec = dataclasses.replace(agent.env.spec, state_size=5, goal_copies=((4,), (2,)))
+
+    def reset(key, count):
+        fresh = agent.env.reset(key, count)
+        return fresh._replace(state=np.concatenate([fresh.state, np.full((count, 3), 7.0, np.float32)], axis=1))
+
+    def act(state, goal, mode):
+        return np.zeros((len(state), 2))
+
+    wide = agent._replace(env=agent.env._replace(spec=spec, reset=reset), value=value, act=act)
+    value_map(wide, GOAL, resolution=18)
+    states = np.concatenate(seen)
+    np.testing.assert_array_equal(states[:, 4], states[:, 0])
+    np.testing.assert_array_equal(states[:, 2], states[:, 1])
+    assert (states[:, 3] == 7.0).all()
+    assert len(np.unique(states[:, :2], axis=0)) == np.isfinite(found.values).sum()
 
 
 @pytest.mark.parametrize(("size", "scene"), [(1, Scene(("RG",), 1.0)), (3, Scene(None, 1.0))])

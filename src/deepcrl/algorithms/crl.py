@@ -103,18 +103,20 @@ def check(config: Config) -> CRLConfig:
             f"network.representation_size = {size} must be a multiple of {2 * COMPONENTS} for agent.energy = "
             f"{agent.energy!r}"
         )
-    if agent.window_length < 2:
-        raise ConfigError(f"agent.window_length = {agent.window_length} must be at least 2")
+    parts.check_count(agent, "window_length", 2)
     batch = config.train.batch_size
     check_memory(f"train.batch_size = {batch}", 4 * batch**2, machine.memory())
-    if config.train.prefill_steps < 2:
-        raise ConfigError(f"train.prefill_steps = {config.train.prefill_steps} must be at least 2: a goal lies ahead")
+    for name in ("prefill_steps", "replay_capacity"):
+        if getattr(config.train, name) < 2:
+            raise ConfigError(f"train.{name} = {getattr(config.train, name)} must be at least 2: a goal lies ahead")
     return agent
 
 
 def build(config: Config, spec: EnvSpec) -> Algorithm:
     """CRL for an environment of these sizes. Raises ConfigError for settings it cannot run with."""
     agent_config, network = check(config), config.network
+    if spec.episode_length < 2:
+        raise ConfigError(f"env.episode_length = {spec.episode_length} must be at least 2: a goal lies ahead")
     energy = ENERGIES[agent_config.energy]
     actor_adam = parts.adam(agent_config.actor_learning_rate, agent_config)
     critic_adam = parts.adam(agent_config.critic_learning_rate, agent_config)

@@ -115,4 +115,5 @@ def _merge(metrics: Sequence[Metrics]) -> Metrics:
 
 
 def _own(key: PRNGKeyArray, index: int) -> PRNGKeyArray:
-    return jax.random.fold_in(key, index) if index else key
+    # To fold in a small number is what `split` does: the member would share keys with the collector.
+    return jax.random.fold_in(key, 2**31 + index) if index else key

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -34,11 +35,17 @@ def check(config: Config, *, ranks: bool) -> None:
             raise ConfigError(f"agent.{name}_learning_rate = {rate} must lie strictly between 0 and 1")
     if agent.max_grad_norm is not None and agent.max_grad_norm <= 0.0:
         raise ConfigError(f"agent.max_grad_norm = {agent.max_grad_norm} must be above 0, or None")
-    if agent.warmup_updates < 0:
-        raise ConfigError(f"agent.warmup_updates = {agent.warmup_updates} must be 0 or more")
+    check_count(agent, "warmup_updates", 0)
     discount = getattr(agent, "discount", None)
-    if discount is not None and not 0.0 < discount < 1.0:
-        raise ConfigError(f"agent.discount = {discount} must lie strictly between 0 and 1")
+    if discount is not None and not 0.0 < np.float32(discount) < 1.0:
+        raise ConfigError(f"agent.discount = {discount} must lie strictly between 0 and 1, in single precision too")
+
+
+def check_count(agent: AgentConfig, name: str, least: int) -> None:
+    """Raise ConfigError unless the agent's field is a whole number from `least` on that the device can count to."""
+    count, most = getattr(agent, name), 2**31 - 1
+    if not least <= count <= most:
+        raise ConfigError(f"agent.{name} = {count} must lie between {least} and {most}")
 
 
 def check_share(config: Config, name: str) -> None:
@@ -104,11 +111,12 @@ def tune_temperature(
 
 
 def mix_goals(rows: tuple[Float[Array, "B *size"], ...], share: float) -> tuple[Array, ...]:
-    """Goals for the actor, and what goes with them: in the first `share` of the rows those of the row before.
+    """Goals for the actor, and what goes with them: in the first `share` of the rows, rounded but for a share above 0
+    at least one, those of the row before.
 
     Rows are drawn independently, so a neighbour's goal is a random one.
     """
-    count = round(share * rows[0].shape[0])
+    count = max(round(share * rows[0].shape[0]), int(share > 0.0))
     return tuple(jnp.concatenate([jnp.roll(x, 1, axis=0)[:count], x[count:]]) if count else x for x in rows)
 
 

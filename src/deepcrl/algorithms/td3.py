@@ -53,8 +53,7 @@ def check(config: Config, spec: EnvSpec) -> TD3Config:
     td.check(config, spec)
     settings = config.agent
     assert isinstance(settings, TD3Config)
-    if settings.policy_delay < 1:
-        raise ConfigError(f"agent.policy_delay = {settings.policy_delay} must be at least 1")
+    parts.check_count(settings, "policy_delay", 1)
     for name in ("exploration_noise", "target_noise", "noise_clip"):
         if not 0.0 <= getattr(settings, name) < math.inf:
             raise ConfigError(f"agent.{name} = {getattr(settings, name)} must be 0 or more, and finite")

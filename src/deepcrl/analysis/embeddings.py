@@ -44,8 +44,8 @@ def embeddings(
     Actions are those of the run's evaluations (`evaluation.mode`).
 
     Raises:
-        ConfigError: when the folder holds no run, the algorithm embeds nothing, or no episode reaches its goal from
-            further away than a few steps.
+        ConfigError: when the folder holds no run, the algorithm embeds nothing, or all alike or in one number, or no
+            episode reaches its goal from further away than a few steps.
         CheckpointError: when no checkpoint can be used.
     """
     agent = agent_lib.load_agent(run_dir, which)
@@ -57,6 +57,8 @@ def embeddings(
     if steps < 8:
         raise ConfigError(f"none of {episodes} episodes of {str(run_dir)!r} takes 8 steps or more and reaches its goal")
     own = agent.embed_state_action(*map(jnp.asarray, (seen.state[:steps, longest], seen.action[:steps, longest])))
+    if own.shape[1] < 2 or not np.ptp(own, axis=0).any():
+        raise ConfigError(f"the embeddings of {str(run_dir)!r} span no plane: {own.shape[1]} numbers, or all alike")
     plane, explained = principal_plane(own)
     return Embeddings(own, plane, explained, seen.distance[:steps, longest])
 

@@ -84,6 +84,8 @@ class Topology(NamedTuple):
         places, of = np.unique(np.concatenate([way.place for way in self.own_ways]), axis=0, return_inverse=True)
         value = np.concatenate([way.value for way in self.own_ways])
         mean = np.bincount(of.ravel(), value) / np.bincount(of.ravel())
+        on = ((places >= 0) & (places < self.path.shape)).all(axis=1)  # a layout may be open at its border
+        places, mean = places[on], mean[on]
         free = np.isfinite(self.path[tuple(places.T)])  # the centre of a place may lie in a wall
         i, j = places[free].T
         return mean[free], self.straight[i, j], self.path[i, j]

@@ -47,8 +47,9 @@ class ValueMap(NamedTuple):
 def value_map(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int = 50, seed: int = 0) -> ValueMap:
     """The critic's value over the plane of the achieved goal, with the action that the policy itself would take.
 
-    The first two coordinates of the achieved goal are set to every point of the grid; the rest of the state is that
-    of one fresh episode, drawn with `seed`. The action is the policy's mean action at that state.
+    The first two coordinates of the achieved goal are set to every point of the grid, and so are entries of the state
+    that repeat them (`EnvSpec.goal_copies`); the rest of the state is that of one fresh episode, drawn with `seed`. The
+    action is the policy's mean action at that state.
 
     Args:
         resolution: grid cells along the longer side, rounded up to a whole number per cell of a maze.
@@ -68,7 +69,8 @@ def value_map(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int 
     points = np.stack(np.meshgrid(found.x_centres, found.y_centres, indexing="ij"), axis=-1)
     free = ~_in_wall(scene, points)
     states = np.repeat(fresh.state[:1], free.sum(), axis=0)
-    states[:, list(spec.goal_indices[:2])] = points[free]
+    for axis, index in enumerate(spec.goal_indices[:2]):
+        states[:, [index, *(spec.goal_copies[axis] if spec.goal_copies else ())]] = points[free][:, axis, None]
     found.values[free] = values(agent, states, goal)
     return found
 

@@ -48,6 +48,8 @@ class _Worker:
         size = math.prod(env.action_space.shape)
         sizes = {name: math.prod(env.observation_space[name].shape) for name in GOAL_SPACES}
         threshold = getattr(env.unwrapped, "distance_threshold", None)
+        if hasattr(env.unwrapped, "rotation_threshold"):  # of poses, in which one distance tells no success
+            threshold = None
         first = _probe(env, size, seed=0)
         _probe(env, size, seed=1)
         repeats = first == _probe(env, size, seed=0) == _probe(other, size, seed=0)
@@ -59,6 +61,7 @@ class _Worker:
             "action_size": size,
             "episode_length": env.spec.max_episode_steps,
             "success_radius": float(threshold) if isinstance(threshold, int | float | np.number) else 0.0,
+            "goal_copies": _copies(np.frombuffer(first, np.float32), *sizes.values()),
             "repeats": repeats,
         }
 
@@ -161,6 +164,17 @@ def _probe(env: Any, action_size: int, seed: int) -> bytes:
         if terminated or truncated:
             break
     return b"".join(row.tobytes() for row in seen)
+
+
+def _copies(seen: np.ndarray, observation_size: int, achieved_size: int, desired_size: int) -> tuple:
+    """Of each entry of the achieved goal the entries of the observation that have always shown the same.
+
+    Nothing is said to repeat an entry that has not moved.
+    """
+    rows = seen.reshape(-1, observation_size + achieved_size + desired_size)
+    observed, achieved, _ = np.split(rows, [observation_size, observation_size + achieved_size], axis=1)
+    same = (observed[:, :, None] == achieved[:, None, :]).all(axis=0) & (np.ptp(achieved, axis=0) > 0)
+    return tuple(tuple(map(int, np.flatnonzero(column))) for column in same.T)
 
 
 def _scaled(env: Any, action: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def mjx_engine(
     """
     if implementation == "warp" and not warp_is_installed():
         raise ConfigError("env.engine = 'warp' needs warp-lang, which is not installed: pip install \"deepcrl[cuda]\"")
-    mjx = _import_mjx()
+    mjx = import_mjx()
     room: dict[str, Any] = {}
     if implementation == "warp":
         room = {"naconmax": warp_contacts, "njmax": WARP_ROWS}
@@ -107,7 +107,7 @@ def _wanted_warnings() -> int:
     return int(OverflowType.ALL & ~(OverflowType.ITERATIONS | OverflowType.LS_ITERATIONS))
 
 
-def _import_mjx():
+def import_mjx():
     """MJX, without what it prints where its other implementation, Warp, is not installed, and without Warp's lines on
     every kernel that it loads."""
     if warp_is_installed():

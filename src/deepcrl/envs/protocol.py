@@ -37,6 +37,8 @@ class EnvSpec:
     hard_radius: float | None = None
     grades: Callable[[Float[Array, "G"], Float[Array, "G"]], dict[str, Bool[Array, ""]]] | None = None
     """(achieved, commanded) goal to whether this is "success" and perhaps "easy" and "hard"; None: by the radii."""
+    goal_copies: tuple[tuple[int, ...], ...] = ()
+    """Of each entry of the achieved goal the further entries of the state that repeat it; empty where none does."""
 
 
 def grade(

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from deepcrl.config import ConfigError
+from deepcrl.envs.mjx_engine import import_mjx
 from deepcrl.envs.protocol import Engine, Physics
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def spring_engine(
     """
     if importlib.util.find_spec("brax") is None:
         raise ConfigError("env.engine = 'spring' needs Brax, which is not installed: pip install \"deepcrl[spring]\"")
+    import_mjx()  # by Brax it would be imported with all that it prints
     from brax import actuator, com, kinematics
     from brax.base import Motion, Transform
     from brax.spring import pipeline

@@ -21,6 +21,9 @@ from deepcrl.envs.protocol import Engine, Env, EnvState, Options, Physics, Task,
 Resets = AutoReset | Literal["never"]
 """What follows the end of an episode; after "never" it is the caller's to reset."""
 
+LARGEST = 1e10
+"""Of an entry of a state that is sound, as in MuJoCo (mjMAXVAL); squares of larger ones need not be finite."""
+
 
 def build(task: Task, engine: Engine, auto_reset: Resets) -> Env:
     """A batch of environments, stepped by `engine`.
@@ -86,8 +89,8 @@ def _judge(task: Task, before: EnvState, physics: Physics) -> EnvState:
     """What one step led to, nothing reset yet."""
     spec = task.spec
     next_state = _observe(task, physics)
-    # A diverged simulation ends its episode here instead of poisoning the replay and the metrics.
-    finite = jnp.all(jnp.isfinite(next_state), axis=-1)
+    # A diverged simulation ends its episode here instead of poisoning the replay and the metrics. NaN is below nothing.
+    finite = jnp.all(jnp.abs(next_state) <= LARGEST, axis=-1)
     next_state = jnp.where(finite[:, None], next_state, before.state)
     achieved = next_state[:, np.array(spec.goal_indices)]
     goal = before.goal

@@ -1,8 +1,9 @@
 """`deepcrl experiment list | plan | run | status | report`."""
 
+import ast
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -248,11 +249,15 @@ def _write_index(pages: Path, out: Path) -> None:
     print(f"all experiments: {index.write(list(EXPERIMENTS.values()), pages, out)[1]}")
 
 
-def _pairs(words: Sequence[str]) -> dict[str, str | int]:
-    found: dict[str, str | int] = {}
+def _pairs(words: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE words as keyword arguments; a value that is no Python literal is a string."""
+    found = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise ConfigError(f"slurm = {word!r} must be KEY=VALUE")
-        found[key] = int(value) if value.isdecimal() else value
+        try:
+            found[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[key] = value
     return found

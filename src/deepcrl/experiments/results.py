@@ -19,7 +19,7 @@ from deepcrl.analysis.statistics import (
 from deepcrl.experiments import runs
 from deepcrl.experiments.record import Cell, Experiment, Published, cells
 from deepcrl.logging import rows
-from deepcrl.report.comparison import jump_words, level_words
+from deepcrl.report.comparison import jump_sentences, level_words
 from deepcrl.report.text import MISSING, steps
 
 CELL = "eval/success_any/"
@@ -253,8 +253,4 @@ def depth_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
         if result.scores and "depth" in result.cell.labels:
             rest = ", ".join(label for axis, label in result.cell.labels.items() if axis != "depth")
             lines.setdefault(rest, {})[int(result.cell.labels["depth"])] = list(result.scores.values())
-    words = []
-    for name, scores in lines.items():
-        if len(scores) > 1:
-            words.append(f"{name + ': ' if name else ''}{jump_words(scores)}.")
-    return words
+    return jump_sentences(lines)

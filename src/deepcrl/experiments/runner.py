@@ -74,14 +74,17 @@ def on_slurm(work: Sequence[Job], out: Path, options: dict[str, Any], cluster: s
         cluster: "local" for processes of this machine; None for Slurm.
 
     Raises:
-        ConfigError: when submitit is not installed.
+        ConfigError: when submitit is not installed, or does not know the options.
     """
     try:
         import submitit
     except ImportError as error:
         raise ConfigError("launcher = 'slurm' needs submitit: pip install 'deepcrl[slurm]'") from error
     executor = submitit.AutoExecutor(folder=out / "logs" / "slurm", cluster=cluster)
-    executor.update_parameters(**{"timeout_min": 24 * 60, **options})
+    try:
+        executor.update_parameters(**{"timeout_min": 24 * 60, **options})
+    except (NameError, AssertionError, TypeError, ValueError) as error:  # all that submitit raises for these
+        raise ConfigError(f"slurm = {options}: {str(error) or 'submitit takes no such value'}") from error
     submitted = [(job, executor.submit(_train, runs.write(job))) for job in work]
     left = list(submitted)
     while left:

@@ -117,21 +117,24 @@ def train(job: Job) -> bool:
     program, problems = build(job.cell.config), []
     all_of_them = {folder: reseed(program, seed) for seed, folder in job.folders.items()}
     groups = [all_of_them] if at_once(program, len(all_of_them)) else _apart(all_of_them)
-    while groups:
-        group = groups.pop(0)
-        try:
-            with ExitStack() as locks, stop_on_signal() as stop:
-                for folder in group:
-                    locks.enter_context(held(folder, wait=True))
-                if not _train(group, stop):
-                    return False
-        except (ConfigError, CheckpointError, FloatingPointError) as error:
-            if len(group) > 1:  # what is wrong with one must not keep the others back
-                groups = _apart(group)
-                continue
-            (folder,) = group
-            print(f"failed: {folder.name}: {error}", flush=True)
-            problems.append(f"seed {group[folder].config.seed}: {error}")
+    with stop_on_signal() as stop:  # one for all: a signal that meets the end of a run must keep the next from starting
+        while groups:
+            if stop.requested:
+                return False
+            group = groups.pop(0)
+            try:
+                with ExitStack() as locks:
+                    for folder in group:
+                        locks.enter_context(held(folder, wait=True))
+                    if not _train(group, stop):
+                        return False
+            except (ConfigError, CheckpointError, FloatingPointError) as error:
+                if len(group) > 1:  # what is wrong with one must not keep the others back
+                    groups = _apart(group)
+                    continue
+                (folder,) = group
+                print(f"failed: {folder.name}: {error}", flush=True)
+                problems.append(f"seed {group[folder].config.seed}: {error}")
     if problems:
         raise ConfigError("; ".join(problems))
     return True

@@ -6,6 +6,8 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from deepcrl.config import ConfigError
+
 HIDDEN_GROUP = 3
 """Geoms of this group and above are for collisions; MuJoCo's viewers hide them as well."""
 GOAL_NAMES = ("target", "goal")
@@ -96,13 +98,13 @@ def drawn_qpos(
     """Coordinates of the model that is drawn: those of the physics, and where it has as many more, the goal.
 
     Raises:
-        ValueError: when the sizes allow neither.
+        ConfigError: when the sizes allow neither.
     """
     if qpos.shape[1] == model.nq:
         return qpos
     if qpos.shape[1] + goal.shape[1] == model.nq:
         return np.concatenate([qpos, goal], axis=1)
-    raise ValueError(
+    raise ConfigError(
         f"the model to draw has {model.nq} coordinates; the physics have {qpos.shape[1]}, the goal {goal.shape[1]}"
     )
 

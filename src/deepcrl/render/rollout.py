@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from deepcrl.agent import LoadedAgent
 from deepcrl.analysis import choose
+from deepcrl.config import ConfigError
 from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes
 
@@ -72,6 +73,8 @@ def record(env: Env, act: Act, step_seconds: float, *, episodes: int = 4, seed: 
     failed = np.zeros_like(alive)
     frames, outcomes = [], []
     for index in range(env.spec.episode_length):
+        if "qpos" not in state.physics:
+            raise ConfigError("physics without 'qpos' cannot be drawn")
         physics = state.physics if env.mark_goal is None else env.mark_goal(state.physics, state.goal)
         qpos = np.asarray(physics["qpos"], np.float32)
         frames.append(tuple(map(np.array, (qpos, state.achieved_goal, state.goal, state.distance, state.success))))

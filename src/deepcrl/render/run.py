@@ -71,6 +71,7 @@ def watch(
     """Fresh episodes of an agent, and the model to draw them with. Raises ConfigError where there is none."""
     name = agent.config.evaluation.env or agent.config.env.name
     model, step_seconds = scene(name)
+    check_episodes(episodes, agent.env.spec)
     mode = mode or agent.config.evaluation.mode
     return model, record_agent(agent, step_seconds, episodes=episodes, mode=mode, seed=seed)
 

@@ -121,9 +121,12 @@ def depths(groups: Sequence[Group], metric: str = METRIC) -> list[str]:
             rest = {path: value for path, value in group.settings.items() if path != DEPTH}
             words = ", ".join(f"{name} {_word(value)}" for name, value in zip(_short(rest), rest.values(), strict=True))
             by_rest.setdefault(words, {})[group.settings[DEPTH]] = group.scores(metric)
-    return [
-        f"{words + ': ' if words else ''}{jump_words(scores)}." for words, scores in by_rest.items() if len(scores) > 1
-    ]
+    return jump_sentences(by_rest)
+
+
+def jump_sentences(lines: Mapping[str, Mapping[int, Sequence[float]]]) -> list[str]:
+    """The critical depth of each named line of scores by depth that has two depths or more."""
+    return [f"{name + ': ' if name else ''}{jump_words(line)}." for name, line in lines.items() if len(line) > 1]
 
 
 def jump_words(scores: Mapping[int, Sequence[float]]) -> str:

@@ -88,17 +88,19 @@ def write(finding: Finding, run_dir: Path, kind: str, which: Which | int = "late
     picture = finding.picture
     assert picture is not None
     svg = picture if isinstance(picture, Markup) else None
+    made = {"env_steps": _env_steps(run_dir), "edition": FINDINGS[kind].edition}
     path = folder / f"{name}.{'svg' if svg else 'png'}"
     path.write_bytes(picture if isinstance(picture, bytes) else picture_file(picture).encode())
-    made = {"env_steps": _env_steps(run_dir), "edition": FINDINGS[kind].edition}
     data = made | {"numbers": finding.numbers, "words": finding.words, "svg": svg, "caption": finding.caption}
     replace_file(folder / f"{name}.json", json.dumps(data, indent=1) + "\n")
     return path
 
 
 def _env_steps(run_dir: Path) -> int:
-    """How far the run is."""
-    return rows.read(run_dir)[-1]["env_steps"]
+    """How far the run is. Raises ConfigError where nothing says it."""
+    if not (found := rows.read(run_dir)):
+        raise ConfigError(f"{str(run_dir)!r} holds no rows of metrics")
+    return found[-1]["env_steps"]
 
 
 def _topology(run_dir: Path, which: Which | int) -> Finding:

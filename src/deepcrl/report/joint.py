@@ -102,7 +102,8 @@ def _runs(records: Sequence[Record]) -> Markup:
             text.MISSING if value is None else sections.SHOW[panel.unit](value)
             for panel, value in zip(BEHAVIOUR, scores, strict=True)
         ]
-        link = tag("a", record.run_dir.name, href=f"{record.run_dir.name}/{FILE}")
+        name, there = record.run_dir.name, (record.run_dir / FILE).exists()
+        link = tag("a", name, href=f"{name}/{FILE}") if there else name
         rows.append((link, f"{record.env_steps:,}", *shown))
     head = ("run", "env steps", *(panel.title for panel in BEHAVIOUR))
     return section(

@@ -30,7 +30,7 @@ class Look(NamedTuple):
     no_map: str
     """Why there is no map or no value; empty if there is."""
     replay: str | None
-    """The interactive replay, a page of its own; None where the environment has no model to draw."""
+    """The interactive replay, a page of its own; None where the environment has no model that draws it."""
 
 
 def look(run_dir: Path, num_episodes: int, seed: int) -> Look:
@@ -58,6 +58,6 @@ def _replay(agent: agent_lib.LoadedAgent, seed: int) -> str | None:
 
     try:
         model, recording = watch(agent, seed=seed)
+        return replay_html(model, recording, *titles(agent))
     except ConfigError:
         return None
-    return replay_html(model, recording, *titles(agent))

@@ -114,8 +114,10 @@ def rates(record: Record) -> dict[str, float | None]:
         found = [(b[count_key] - a[count_key]) / seconds_of(a, b) for a, b in pairs if seconds_of(a, b) > 0]
         return statistics.median(found) if found else None
 
+    collecting = {"env steps per second of collecting": median("env_steps", lambda a, b: b.get("time/collect_s") or 0)}
     return {
-        "env steps per second of collecting": median("env_steps", lambda a, b: b.get("time/collect_s") or 0),
+        # What is collected during updates is only waited for, if at all.
+        **({} if record.config.train.overlap else collecting),
         "gradient steps per second of updating": median("gradient_steps", lambda a, b: b.get("time/update_s") or 0),
         "env steps per second over all": median("env_steps", lambda a, b: (b["wall_s"] or 0) - (a["wall_s"] or 0)),
     }
