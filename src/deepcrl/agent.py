@@ -21,20 +21,20 @@ from deepcrl.envs.protocol import Env, EnvSpec
 from deepcrl.evaluate import Episodes, Evaluate, make_evaluate, summarise
 from deepcrl.folder import load_config
 from deepcrl.plan import check_memory, check_seed
-from deepcrl.program import Program, build, check_unchanged, make_envs, run_key
+from deepcrl.program import Program, build, check_unchanged, run_key
 from deepcrl.types import Metrics
 
 Which = Literal["latest", "best"]
 
-# Evaluations asked for from outside draw from a stream of their own, apart from the run's.
+# Purpose of the keys of `LoadedAgent.episodes`, different from those of the run itself (program.py).
 OUTSIDE = 100
 
 
 class LoadedAgent(NamedTuple):
-    """What a run has learnt. States, actions and goals may be single vectors or batches of rows.
+    """A run's trained agent. States, actions and goals may be single vectors or batches of rows.
 
-    The functions raise ConfigError for inputs of other sizes than `env.spec` says, or that are not finite, for seeds
-    outside 0 .. 2**32 - 1 and for what the algorithm does not have.
+    The functions, `trunks` apart, raise ConfigError for inputs that are not finite or not of the sizes in `env.spec`, for seeds outside
+    0 .. 2**32 - 1 and for what the algorithm does not have.
     """
 
     config: Config
@@ -45,7 +45,8 @@ class LoadedAgent(NamedTuple):
     act: Callable[..., Float[np.ndarray, "*batch A"]]
     """(state, goal, *, mode="mean", seed=0) to actions in [-1, 1]; the modes are those of `evaluation.mode`."""
     value: Callable[[Array, Array, Array], Float[np.ndarray, "*batch"]]
-    """(state, action, goal) to the critic's value, f(phi(s, a), psi(g))."""
+    """(state, action, goal) to the critic's value: f(phi(s, a), psi(g)) in CRL, the smaller Q in SAC and TD3, minus the
+    distance in QRL."""
     embed_state_action: Callable[[Array, Array], Float[np.ndarray, "*batch R"]]
     embed_goal: Callable[[Array], Float[np.ndarray, "*batch R"]]
     trunks: Callable[..., dict[str, TrunkView]] | None
@@ -55,14 +56,13 @@ class LoadedAgent(NamedTuple):
 
 
 def load_agent(run_dir: str | Path, which: Which | int = "latest", env: str | None = None) -> LoadedAgent:
-    """Load an agent from a run folder: the latest or the best checkpoint, or that of a number of collections.
+    """Load an agent from a run folder: its latest or best checkpoint, or the one after `which` collections.
 
     Args:
         env: evaluate in this environment instead of the configured one; sizes must agree.
 
     Raises:
-        ConfigError: when the folder holds no run, or another configuration than the checkpoint's, or `env` does not
-            fit it.
+        ConfigError: when the folder holds no run, its configuration is not the checkpoint's, or `env` does not fit it.
         CheckpointError: when no checkpoint can be used.
     """
     run_dir = Path(run_dir)
@@ -80,25 +80,26 @@ def load_agent(run_dir: str | Path, which: Which | int = "latest", env: str | No
 
 
 class _Parts(NamedTuple):
-    """What agents of one configuration have in common, whatever their seeds. Nothing in it is compiled twice."""
+    """What agents of one configuration share, whatever their seeds, so that nothing is compiled twice."""
 
     program: Program
     env: Env
     act: Callable[..., Array]
     probes: Probes
-    """All but the trunks compiled."""
+    """Jitted, except `trunks`."""
     evaluate: Callable[[str, int], Evaluate]
     """(mode, number of episodes) to their evaluation."""
     made_of: tuple[Any, ...]
-    """Rows of the tables of environments and algorithms, which may change under a name."""
+    """Rows of the environment and algorithm tables it was built from: a name may be registered anew."""
 
 
 _latest: list[_Parts] = []
-"""Of the last agent that was loaded, where its environment is on the device: the host's is not for two to step."""
+"""The last agent's, kept only if its environment is on the device: two agents must not step the same host environment.
+"""
 
 
 def _parts(config: Config) -> _Parts:
-    """The last agent's where only the seed differs, so that the reports of several seeds compile episodes once."""
+    """Build the parts, or reuse the last agent's if only the seed differs: reports of several seeds compile once."""
     config = dataclasses.replace(config, seed=0)
     engine = registry.resolve_engine(config.env.name, config.env.engine)
     evaluated = registry.lookup(config.evaluation.env or config.env.name, "evaluation.env")
@@ -108,7 +109,7 @@ def _parts(config: Config) -> _Parts:
         if same and (config, engine) == (latest.program.config, latest.program.engine):
             return latest
     program = build(config, to_train=False)
-    algorithm, (_, env) = program.algorithm, make_envs(config, engine)
+    algorithm, env = program.algorithm, program.eval_env
     probes = algorithm.probes
     parts = _Parts(
         program,
@@ -128,7 +129,7 @@ def _parts(config: Config) -> _Parts:
 
 
 def _wrap(parts: _Parts, config: Config, agent: Any, env_steps: int) -> LoadedAgent:
-    """The functions of `LoadedAgent` around an agent pytree."""
+    """Make the `LoadedAgent` of an agent pytree."""
     env, probes = parts.env, parts.probes
     sizes = {"state": env.spec.state_size, "action": env.spec.action_size, "goal": env.spec.goal_size}
     owner = config.evaluation.env or config.env.name
@@ -187,7 +188,7 @@ def evaluate(
     """Evaluate a run's agent on fresh episodes: time at goal, success, final distance, episode length, env steps.
 
     Args:
-        mode: how it acts; None: as in the run's own evaluations.
+        mode: how it acts; None acts as in the run's own evaluations.
 
     Raises as `load_agent` does, and ConfigError for a bad number of episodes or seed.
     """
@@ -199,7 +200,7 @@ def evaluate(
 
 
 def check_episodes(count: int, spec: EnvSpec | None = None) -> None:
-    """Raise ConfigError unless so many episodes, of an environment of these sizes, can be played and remembered."""
+    """Raise ConfigError unless `count` is a positive whole number of episodes that, given `spec`, fit into memory."""
     if not isinstance(count, Integral) or count < 1:
         raise ConfigError(f"episodes = {count!r} must be a whole number, at least 1")
     if spec is not None:
@@ -211,6 +212,8 @@ def _step(folder: Path, which: Which | int) -> int:
         return checkpoint.newest(folder)
     if which == "best":
         return checkpoint.best(folder)
+    if not isinstance(which, Integral):
+        raise ConfigError(f"which = {which!r} must be 'latest', 'best' or a number of collections")
     if which not in checkpoint.steps(folder):
         raise checkpoint.CheckpointError(f"no checkpoint {which} in {folder}; there are {checkpoint.steps(folder)}")
     if problem := checkpoint.damage(folder, int(which)):
@@ -219,7 +222,7 @@ def _step(folder: Path, which: Which | int) -> int:
 
 
 def _array(name: str, value: Any, size: int, owner: str) -> np.ndarray:
-    """An input, one vector or rows of them. Raises ConfigError for other sizes than the environment's."""
+    """Convert an input, a vector or rows of vectors, to float32. Raises ConfigError for wrong shapes or entries."""
     try:
         array = np.asarray(value, np.float32)
     except (TypeError, ValueError):
@@ -234,7 +237,7 @@ def _array(name: str, value: Any, size: int, owner: str) -> np.ndarray:
 
 
 def _rows(arrays: list[np.ndarray], names: list[str]) -> tuple[list[np.ndarray], bool]:
-    """Equally many rows of each, and whether all were single vectors. Raises ConfigError where the numbers differ."""
+    """Broadcast arrays to equally many rows; returns them and whether all were single vectors. Raises ConfigError."""
     single = all(array.ndim == 1 for array in arrays)
     rows = [np.atleast_2d(array) for array in arrays]
     count = max(map(len, rows))

@@ -3,7 +3,7 @@
     checkpoints/0000000120/arrays/...     written by Orbax
     checkpoints/0000000120/manifest.json  counters, score, a digest of every file and one of itself: written last
 
-A folder with a manifest whose digests agree is whole; anything else is damaged and is passed over, aloud.
+A folder with a manifest whose digests all match is whole. Any other is damaged: `newest` skips it with a warning.
 """
 
 import contextlib
@@ -43,13 +43,13 @@ def save(folder: Path, step: int, state: Any, info: dict[str, Any], *, score: fl
     """
     try:
         return _write(folder, step, state, info, score, keep)
-    except (OSError, ValueError, RuntimeError) as error:  # Orbax has its own words for a full disk
+    except (OSError, ValueError, RuntimeError) as error:  # on a full disk Orbax raises errors of its own
         shutil.rmtree(folder / f"draft-{step:010d}", ignore_errors=True)
         raise CheckpointError(f"checkpoint {step} cannot be written to {folder}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
-    """In few words: of what Orbax reports, the system's own."""
+    """A short reason: the operating system's message, if Orbax's error contains one."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if code := re.search(r"os_error_code='(\d+)'", str(error)):
@@ -59,7 +59,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what Orbax's threads print, hundreds of lines on a full disk, beside the error that it raises."""
+    """Silence Orbax's threads, which on a full disk print hundreds of lines besides raising the error."""
     log, hook = logging.getLogger("absl"), sys.excepthook
     level = log.level
     log.setLevel(logging.CRITICAL)
@@ -82,7 +82,7 @@ def _write(folder: Path, step: int, state: Any, info: dict[str, Any], score: flo
             dict(zip(names, leaves, strict=True)),
         )
     paths = [path for path in sorted(draft.rglob("*")) if path.is_file()]
-    with ThreadPoolExecutor() as pool:  # most of the time of a large replay's checkpoint
+    with ThreadPoolExecutor() as pool:  # digests take most of the time of saving a large replay
         files = {
             str(path.relative_to(draft)): digest for path, digest in zip(paths, pool.map(_digest, paths), strict=True)
         }
@@ -92,7 +92,7 @@ def _write(folder: Path, step: int, state: Any, info: dict[str, Any], score: flo
         file.flush()
         os.fsync(file.fileno())
     if final.exists():
-        final.rename(folder / f"draft-replaced-{step:010d}")  # a rename, not a removal: never long without either
+        final.rename(folder / f"draft-replaced-{step:010d}")  # faster than removing it: neither exists meanwhile
     draft.rename(final)
     _sync(folder)
     _prune(folder, step, keep)
@@ -138,7 +138,7 @@ def _best_of(folder: Path, known: Sequence[int], *, read: bool) -> int:
             score = _manifest(folder, step)["score"]
             if score is not None:
                 scores[step] = score
-    # Highest first, so that as a rule the files of only one are read through.
+    # Highest first, so that usually only one checkpoint's files have to be read.
     for step in sorted(scores, key=lambda step: (scores[step], step), reverse=True):
         if damage(folder, step, read=read) is None:
             return step
@@ -149,7 +149,7 @@ def damage(folder: Path, step: int, *, read: bool = True) -> str | None:
     """What is wrong with a checkpoint, or None when every file is as it was written.
 
     Args:
-        read: read all files through; otherwise they only have to be there.
+        read: check the digests of all files; otherwise only that they exist.
     """
     path = folder / f"{step:010d}"
     try:
@@ -168,11 +168,11 @@ def damage(folder: Path, step: int, *, read: bool = True) -> str | None:
 
 
 def restore(folder: Path, step: int, like: Any, part: str = "") -> tuple[Any, dict[str, Any]]:
-    """The state of a checkpoint, with the structure, shapes and kinds of array of `like`, and its `info`.
+    """The state of a checkpoint, with the structure, shapes and array types of `like`, and its `info`.
 
     Args:
         like: arrays, or their shapes (ShapeDtypeStruct), which become arrays on the first device.
-        part: a field of the state; only that is read, and `like` is like that.
+        part: name of a field of the state; then only that field is read, and `like` describes it alone.
 
     Raises:
         CheckpointError: when names, shapes or dtypes differ from those of `like`.
@@ -232,14 +232,14 @@ def _sync(folder: Path) -> None:
 
 
 def _prune(folder: Path, step: int, keep: int) -> None:
-    """Remove what is not to stay now that `step` has been saved. Later ones are not counted: a run that went on from
-    an earlier one had found them damaged, and will write them anew."""
+    """Remove drafts and, up to `step`, all checkpoints but the newest `keep` and the best. Later ones are ignored: a
+    run that resumed before them had found them damaged, and will write them anew."""
     for leftover in folder.glob("draft-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     known = [one for one in steps(folder) if one <= step]
     wanted = set(known[-keep:])
     with contextlib.suppress(CheckpointError):  # none was evaluated
-        wanted.add(_best_of(folder, known, read=False))  # not gigabytes read again at every save
+        wanted.add(_best_of(folder, known, read=False))  # else gigabytes would be read at every save
     for one in known:
         if one not in wanted:
             shutil.rmtree(folder / f"{one:010d}")

@@ -34,11 +34,11 @@ USAGE = """usage: deepcrl COMMAND [options]      (deepcrl COMMAND --help says mo
 """
 
 INTERRUPTED = 3
-"""Exit code of a run that a signal ended with a checkpoint."""
+"""Exit code of a run that a signal stopped, after a checkpoint."""
 LAST_SCORES = {"eval/time_at_goal": 2, "eval/success_any": 3, "eval/final_distance": 2}
-"""What is said of a run that has ended, and decimals."""
+"""Scores printed at the end of a run, and their numbers of decimals."""
 KILLED = 130
-"""Exit code of any other command that Ctrl-C ended, as shells have it."""
+"""Exit code of any other command stopped by Ctrl-C, as in shells."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,14 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FloatingPointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # `deepcrl list envs | head`: nobody reads on
+    except BrokenPipeError:  # `deepcrl list envs | head`: the reader has gone
         try:
             print(flush=True)  # a flush alone fails only once
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere, silently
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discard what is still buffered
             return 1
-        raise  # another pipe, that of a worker that died, say
-    except OSError as error:  # a full disk, a folder that nobody may write
+        raise  # of another pipe, such as that of a dead worker
+    except OSError as error:  # a full disk or a read-only folder, for example
         what = f"{error.filename}: " if error.filename else ""
         print(f"error: {what}{error.strerror or error}", file=sys.stderr)
         return 2
@@ -105,7 +105,7 @@ def parse_train(args: list[str]) -> tuple[Config, Path, tuple[int, ...] | None]:
     algorithm = early(args, "algorithm") or DEFAULT_ALGORITHM
     defaults = preset(env, scale, algorithm)
     refuse_others(args, algorithm)
-    if early(args, "out") == "":  # an empty shell variable, say; as a path it would be the present folder
+    if early(args, "out") == "":  # an empty shell variable, say; as a path it is the current folder
         raise ConfigError("out = '' must name a folder")
     flags = config_flags(defaults)
     fields = [
@@ -138,7 +138,7 @@ def _train(args: list[str]) -> int:
 
     try:
         results = seeds.train_seeds(config, many, out)
-    except FloatingPointError:  # of one seed; the others are to be seen all the same
+    except FloatingPointError:  # one seed has diverged; report all the same
         for run_dir in seeds.run_dirs(out):
             say(f"writing the report of {run_dir}")
             report(run_dir)
@@ -211,7 +211,7 @@ def _doctor(args: list[str]) -> int:
 
 
 def _finish(result: Any) -> int:
-    """Report on a run that has ended, and give its exit code."""
+    """Write and print the report of a finished run; returns the exit code."""
     if not result.finished:
         return INTERRUPTED
     from deepcrl.report import report
@@ -230,7 +230,7 @@ def _finish(result: Any) -> int:
 
 
 def _new_folder(config: Config) -> Path:
-    # Gymnasium's ids may hold colons and slashes.
+    # Gymnasium's ids may contain colons and slashes.
     name = re.sub(r"[:/]", "_", config.env.name)
     base = Path("runs") / f"{name}-{config_id(config)}"
     candidate, count = base, 1
@@ -241,7 +241,7 @@ def _new_folder(config: Config) -> Path:
 
 
 def _run_errors() -> type[Exception]:
-    """The error of unusable checkpoints, imported only when an error is being told apart."""
+    """CheckpointError, imported only when another error has to be compared with it: its module imports JAX."""
     from deepcrl.checkpoint import CheckpointError
 
     return CheckpointError

@@ -19,7 +19,7 @@ def make_collect(env: Env, algorithm: Algorithm, mode: str, length: int, runs: i
     """A function (agent, env state, key) to (env state, transitions [T, N, ...]), compiled once.
 
     The key of step t is the t-th split of `key`, on both kinds of environment. With several `runs`, on the device
-    only, everything has one more axis in front.
+    only, all inputs and outputs have a leading axis [runs].
     """
     if not env.on_device:
         assert runs == 1
@@ -29,7 +29,7 @@ def make_collect(env: Env, algorithm: Algorithm, mode: str, length: int, runs: i
 
 
 def transition(before: EnvState, action: Any, after: EnvState) -> Transition:
-    """What one step left behind: `before` acted on, `after` its result."""
+    """Transition of the step that took `action` in `before` and led to `after`."""
     return Transition(
         state=before.state,
         action=action,

@@ -1,4 +1,4 @@
-"""The commands that look at runs which exist: evaluate, report, render, analyse, compare. Arguments to an exit code."""
+"""The commands on existing runs: evaluate, report, render, analyse, compare. Each maps arguments to an exit code."""
 
 import json
 import sys
@@ -173,5 +173,5 @@ def compare_runs(args: list[str]) -> int:
 
 
 def say(text: str) -> None:
-    """What takes a while now; standard output is for what is found."""
+    """Print a progress message to stderr; stdout is for results."""
     print(text, file=sys.stderr, flush=True)

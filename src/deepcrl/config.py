@@ -80,8 +80,8 @@ class NetworkConfig:
     """Factor of a block's output before it is added: "depth" is 1 / number of blocks; "zero" is learnt for each
     feature and starts at 0, so that every block starts as the identity."""
     stem_bias: float = field(default=0.0, metadata=LATER)
-    """Biases of the stem start uniform(±stem_bias), in the units of its inputs. From 0, the paper's, a norm behind the
-    stem hides how far along a ray from the origin an input lies, until the biases have grown."""
+    """Biases of the stem start uniform(±stem_bias), in the units of its inputs. At 0, the paper's value, the norm after
+    the stem hides how far from the origin an input lies until training has grown the biases."""
     final_norm: bool = False
     """LayerNorm between the last block and the heads."""
     representation_size: int = 64
@@ -100,11 +100,11 @@ class AgentConfig:
     algorithm: str
     """Learning algorithm; `deepcrl list algorithms` prints them all. Another one brings its own fields and defaults."""
     actor_learning_rate: float = 3e-4
-    """Step size of the actor's Adam."""
+    """Adam learning rate of the actor."""
     max_grad_norm: float | None = None
     """Scale down gradients whose global norm, over all that one optimiser steps, is larger; None leaves them."""
     warmup_updates: int = 0
-    """Steps of an optimiser over which its step size rises linearly to its own, the first at its share of it."""
+    """Steps of an optimiser over which its learning rate rises linearly to the configured one: step k of n uses k/n."""
     explore: str = "sample"
     """Actions while collecting: "mean", "sample", or "best_of_K" (K samples ranked by the critic), K >= 2."""
 

@@ -18,14 +18,14 @@ OPTIONAL = (
     ("imageio-ffmpeg", "imageio_ffmpeg", "MP4s, where there is no ffmpeg: deepcrl[video]"),
     ("gymnasium", "gymnasium", "its environments, and ours for it: deepcrl[gym]"),
 )
-"""Package, modules one of which is to be found, and what it is good for."""
+"""(package, its possible modules of which one has to be found, what it is for)."""
 
 
 def examine() -> str:
     """A few lines: device, cores, memory, engines, optional parts, and what to install for what is missing."""
     try:
         found = machine.describe()
-    except RuntimeError as error:  # JAX is told to use what is not there
+    except RuntimeError as error:  # JAX is set to a platform that is not there
         return f"device      none that JAX can use: {str(error).splitlines()[0]}"
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items() if version)
     engines = {engine for entry in ENVIRONMENTS.values() for engine in entry.engines}

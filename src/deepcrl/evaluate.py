@@ -1,4 +1,4 @@
-"""Evaluation by the paper's protocol: fresh environments, one episode each, judged until its first end."""
+"""Evaluation by the paper's protocol: fresh environments, one episode each, measured up to its first end."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -44,8 +44,8 @@ def make_evaluate(env: Env, algorithm: Algorithm, mode: str, num_envs: int) -> E
 
 
 def make_evaluate_runs(env: Env, algorithm: Algorithm, mode: str, num_envs: int, runs: int) -> EvaluateRuns:
-    """`make_evaluate` of so many runs at once. With more than one, whose environment is on the device, agents and keys
-    have a leading axis, one slot for each."""
+    """`make_evaluate` for several runs at once. With more than one, on the device only, agents and keys have a leading
+    axis [runs]."""
     if runs == 1:
         evaluate = make_evaluate(env, algorithm, mode, num_envs)
         return lambda agent, key: (evaluate(agent, key),)
@@ -62,7 +62,7 @@ def make_evaluate_runs(env: Env, algorithm: Algorithm, mode: str, num_envs: int,
 def summarise(episodes: Episodes) -> Metrics:
     """Means over episodes: steps at the goal, share that ever reached it, final distance in metres, length in steps.
 
-    "time_at_goal_easy" and "time_at_goal_hard" are the steps within the task's wider and narrower measure;
+    "time_at_goal_easy" and "time_at_goal_hard" are the steps that succeed by the task's wider and narrower measure;
     "success_any/3,1" is the share for goals in cell (3, 1) of a maze, for every cell that had one.
     """
     alive = episodes.alive
@@ -89,7 +89,7 @@ def _by_cell(name: str, values: Any, cells: np.ndarray | None) -> Metrics:
 
 def _cells(scene: Scene, goals: np.ndarray) -> np.ndarray | None:
     """The maze's cells in which goals [N, G] lie."""
-    return None if scene.layout is None else np.round(goals[:, :2] / scene.cell_size).astype(int)
+    return None if scene.layout is None else scene.cell_of(goals)
 
 
 class _Step(NamedTuple):
@@ -101,7 +101,7 @@ class _Step(NamedTuple):
 
 
 def _record(env: Env, after: EnvState, alive: Any) -> _Step:
-    achieved = after.next_state[:, np.array(env.spec.goal_indices)]
+    achieved = env.spec.achieved_goal(after.next_state)
     return _Step(achieved, after.distance, after.success, after.grades, alive)
 
 

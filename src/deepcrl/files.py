@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: str) -> Path:
-    """Write beside and rename, so that a reader meets the old file or the new one, never half of one.
+    """Write a draft beside `path` and rename it, so that a reader sees the old file or the new one, never a part.
 
     Raises:
-        OSError: that names the file; the old one stays, and nothing beside it.
+        OSError: names the file; the old one stays and the draft is removed.
     """
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     try:
-        with names(path), open(draft, "w", encoding="utf-8") as file:
+        with naming(path), open(draft, "w", encoding="utf-8") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -26,8 +26,8 @@ def replace_file(path: Path, content: str) -> Path:
 
 
 @contextmanager
-def names(path: Path) -> Iterator[None]:
-    """Errors of writing an open file, as on a full disk, name no file: inside, they name this one."""
+def naming(path: Path) -> Iterator[None]:
+    """Add `path` to an OSError of the block that names no file, as when writing to an open one fails."""
     try:
         yield
     except OSError as error:

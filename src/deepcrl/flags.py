@@ -1,4 +1,4 @@
-"""Flags of the command line: the leaves of the configuration, and tyro's complaints in one line."""
+"""Command line flags, made from the leaves of the configuration, and tyro's error messages in one line."""
 
 import ast
 import contextlib
@@ -22,7 +22,7 @@ FLAG_NAMES = {
     "evaluation.mode": "eval_mode",
     "checkpoint.keep": "keep_checkpoints",
 }
-"""Flags that are not simply the last part of a field's path."""
+"""Flags whose name is not the last part of their field's path."""
 
 
 class Flag(NamedTuple):
@@ -40,7 +40,7 @@ def config_flags(config: Config) -> list[Flag]:
 
 
 def parse(target: Callable[..., Any], prog: str, args: list[str], **options: Any) -> Any:
-    """Parse with tyro. Raises ConfigError, in one line, where tyro draws a box."""
+    """Parse with tyro. Raises ConfigError, with one line, where tyro would print a box and exit."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -52,7 +52,7 @@ def parse(target: Callable[..., Any], prog: str, args: list[str], **options: Any
 
 
 def _one_line(box: str, prog: str) -> str:
-    """The complaint in a box of tyro's: its first section, then the flags that the later ones name."""
+    """One line from tyro's error box: its first section, then the flags named in the later ones."""
     sections: list[list[str]] = [[]]
     for line in box.splitlines()[1:]:  # the first is a title
         text = line.strip("│╭╮╰╯ ").replace("─", "-")
@@ -66,7 +66,7 @@ def _one_line(box: str, prog: str) -> str:
 
 
 def early(args: list[str], flag: str) -> str | None:
-    """The value of a flag that is needed before the other flags' defaults are known; the last, where there are more."""
+    """The value of a flag that is needed before the other flags' defaults are known; the last one if it is repeated."""
     found = None
     for i, arg in enumerate(args):
         if arg == f"--{flag}" and i + 1 < len(args):
@@ -77,7 +77,7 @@ def early(args: list[str], flag: str) -> str | None:
 
 
 def refuse_others(args: list[str], algorithm: str) -> None:
-    """Raise ConfigError for a flag of a setting that other algorithms have and this one has not."""
+    """Raise ConfigError for a flag of a setting that only other algorithms have."""
     own = {field.name for field in dataclasses.fields(AGENTS[algorithm])}
     for arg in args:
         name = arg.removeprefix("--").partition("=")[0].replace("-", "_")
@@ -98,7 +98,7 @@ def _leaves(node: Any, prefix: str) -> Iterator[Flag]:
 
 
 def _field_docs(cls: type) -> dict[str, str]:
-    """The string below each field, of the class and of those it extends; the configuration documents itself."""
+    """Docstring of each field of a dataclass and its bases: the string below it in the source."""
     docs = {}
     for part in (part for part in reversed(cls.__mro__) if dataclasses.is_dataclass(part)):
         body = typing.cast(ast.ClassDef, ast.parse(inspect.getsource(part)).body[0]).body

@@ -1,4 +1,4 @@
-"""A run's folder: config.json, machine.json, metrics.jsonl and checkpoints/; and where the run in it stands."""
+"""A run's folder: config.json, machine.json, metrics.jsonl and checkpoints/; and how far the run in it has come."""
 
 import itertools
 import json
@@ -14,10 +14,10 @@ from deepcrl.program import Program, TrainState, check_unchanged, init_state
 
 
 def create_run_dir(program: Program, run_dir: Path) -> None:
-    """Make the folder and write machine.json and, when all else is there, config.json, which makes it a run.
+    """Create the folder and write machine.json and, last, config.json, which makes it a run folder.
 
     Raises:
-        ConfigError: when it cannot be written, and what was is gone again; nothing is overwritten.
+        ConfigError: when the folder is not empty or cannot be written; what has been written is removed again.
     """
     check_new(run_dir)
     there = run_dir.exists()
@@ -36,7 +36,7 @@ def create_run_dir(program: Program, run_dir: Path) -> None:
 
 
 def check_new(run_dir: Path) -> None:
-    """Raises ConfigError unless the folder is empty or still to be made."""
+    """Raise ConfigError unless the folder is empty or does not exist."""
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         or_resume = f", or `deepcrl resume {run_dir}`" if (run_dir / "config.json").is_file() else ""
         raise ConfigError(f"out = {str(run_dir)!r} already exists; choose another folder{or_resume}")
@@ -55,7 +55,7 @@ def load_config(run_dir: Path) -> Config:
 
 
 def load_machine(run_dir: Path) -> dict[str, Any]:
-    """What a run folder says about the machine; empty where nothing can be read."""
+    """Contents of a run folder's machine.json; empty if it cannot be read."""
     try:
         found = json.loads((run_dir / "machine.json").read_text())
     except (OSError, ValueError):
@@ -64,13 +64,13 @@ def load_machine(run_dir: Path) -> dict[str, Any]:
 
 
 def engine_of(run_dir: Path) -> str | None:
-    """The engine that a run began on; None where that was not written down."""
+    """The engine that a run began on; None if it is not recorded."""
     return load_machine(run_dir).get("engine")
 
 
 def begun(run_dir: Path) -> bool:
-    """Whether there is a run. Without a configuration that can be read it has rows or checkpoints: a process that died
-    at its very beginning leaves neither."""
+    """Whether the folder holds a run: rows of metrics, checkpoints, or a readable configuration. What a process killed
+    at start-up leaves does not count."""
     metrics = run_dir / rows.FILE
     if (metrics.exists() and metrics.stat().st_size) or checkpoint.steps(run_dir / "checkpoints"):
         return True
@@ -82,7 +82,7 @@ def begun(run_dir: Path) -> bool:
 
 
 def set_aside(run_dir: Path) -> None:
-    """Make way for a run that is not begun: what its folder holds all the same is kept under another name."""
+    """Rename a folder with files but no run to NAME.unreadable-N, so that a run can be created in its place."""
     if (run_dir.is_dir() and not any(run_dir.iterdir())) or not run_dir.exists():
         return
     names = (run_dir.with_name(f"{run_dir.name}.unreadable-{count}") for count in itertools.count(1))
@@ -90,7 +90,7 @@ def set_aside(run_dir: Path) -> None:
 
 
 def diverged(run_dir: Path) -> str:
-    """When and in what training has diverged, by the run's rows; empty when it has not, or there is no run."""
+    """Message saying when and in which metrics a run's rows show divergence; empty if they show none or are missing."""
     for row in rows.read(run_dir):
         if names := rows.broken(row):
             return f"{str(run_dir)!r} diverged at {row['env_steps']:,} env steps: {', '.join(names[:4])} not finite"
@@ -98,17 +98,17 @@ def diverged(run_dir: Path) -> str:
 
 
 class Standing(NamedTuple):
-    """Where a run stands."""
+    """How far a run has come."""
 
     state: TrainState
     collections: int = 0
-    """Finished ones."""
+    """Collections finished."""
     wall_s: float = 0.0
     """Seconds taken so far."""
 
 
 def stand(program: Program, run_dir: Path) -> Standing:
-    """Where a run stands: as `restore` finds it, or at its beginning, for which its folder is made.
+    """How far a run has come: `restore` it if it has begun, else create its folder and the initial state.
 
     Raises as `restore` does, and ConfigError when the configuration of a run that has begun cannot be read.
     """
@@ -121,9 +121,9 @@ def stand(program: Program, run_dir: Path) -> Standing:
 
 
 def restore(program: Program, run_dir: Path) -> Standing:
-    """Where a run stands by its newest whole checkpoint.
+    """Restore a run from its newest whole checkpoint and cut off the metrics rows written after it.
 
-    What was written after it is cut off. Raises as `resume` does, and ConfigError when another engine began the run.
+    Raises as `resume` does, and ConfigError when the run began on another engine.
     """
     if problem := diverged(run_dir):
         raise FloatingPointError(f"{problem}; it would do so again")

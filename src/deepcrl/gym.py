@@ -38,22 +38,22 @@ def make_gymnasium(
     width: int = 480,
     height: int = 480,
 ) -> "GoalEnv":
-    """One task as a `gymnasium.Env`.
+    """Build one task as a `gymnasium.Env`.
 
-    The reward is 1 at the goal and 0 elsewhere, so the return of an episode is its time at the goal. An episode is
-    terminated by failure only, such as a fall, and truncated at its length.
+    The reward is 1 at the goal and 0 elsewhere, so an episode's return is its number of steps at the goal. An episode
+    terminates only on failure, such as a fall, and is truncated at its length.
 
     Args:
         name: an environment of the registry.
-        engine: what steps it; "auto" takes the first one of its row, which on any machine suits a few environments.
-        episode_length: None: the task's own.
-        seed: of the first reset, if that is not given one; None draws it.
-        render_mode: "rgb_array": `render` draws the present state with MuJoCo's renderer; None: it draws nothing.
-        width, height: of its pictures, in pixels.
+        engine: physics engine; "auto" takes the environment's first, which suits small batches on any machine.
+        episode_length: env steps; None takes the task's default.
+        seed: used by the first `reset` if that is given none; None draws one.
+        render_mode: "rgb_array": `render` draws the current state with MuJoCo's renderer; None: it draws nothing.
+        width, height: size of rendered pictures, in pixels.
 
     Raises:
         ConfigError: for an unknown name, engine or mode; with a mode, when the environment has no model to draw, or
-            this machine nothing to draw with.
+            this machine cannot draw.
     """
     return GoalEnv(name, engine, episode_length, seed, _Camera.make(name, render_mode, width, height))
 
@@ -69,10 +69,10 @@ def make_gymnasium_vec(
     width: int = 480,
     height: int = 480,
 ) -> "GoalVectorEnv":
-    """A batch of one task as a `gymnasium.vector.VectorEnv`, stepped at once; see `make_gymnasium`.
+    """Build `num_envs` instances of one task, stepped together, as a `gymnasium.vector.VectorEnv`.
 
-    An environment whose episode has ended is reset by the next step (`AutoresetMode.NEXT_STEP`). `render` gives one
-    picture for each.
+    For the arguments see `make_gymnasium`. An environment whose episode has ended is reset by the next step
+    (`AutoresetMode.NEXT_STEP`). `render` returns one picture per environment.
     """
     if num_envs < 1:
         raise ConfigError(f"num_envs = {num_envs} must be at least 1")
@@ -99,9 +99,9 @@ class _Functions(NamedTuple):
     reset: Callable[..., EnvState]
     step: Callable[..., EnvState]
     succeeded: Callable[..., Any]
-    """Goals [N, G], achieved and desired, to whether they are reached [N]."""
+    """(achieved, desired) goals [N, G] -> whether each is reached [N]."""
     mark_goal: Callable[[Physics, Any], Physics] | None
-    """Puts goals' markers in place."""
+    """(physics, goals) -> physics with the goal markers moved there; None: the model has no marker."""
 
 
 def _functions(name: str, engine: str, episode_length: int | None) -> _Functions:
@@ -132,11 +132,11 @@ class _Camera(NamedTuple):
         return cls(model, Painter(model, width, height), 1 / step_seconds)
 
     def pictures(self, task: _Functions, state: EnvState) -> tuple[Frame, ...]:
-        """One of every environment."""
+        """Draw one picture per environment."""
         physics = state.physics if task.mark_goal is None else task.mark_goal(state.physics, state.goal)
         qpos = drawn_qpos(self.model, np.asarray(physics["qpos"]), np.asarray(state.goal))
         drawn = (self.painter.draw(*one) for one in zip(qpos, np.asarray(state.success), strict=True))
-        return tuple(frame.copy() for frame in drawn)  # wrappers may write into it
+        return tuple(frame.copy() for frame in drawn)  # writable, because wrappers may draw on it
 
 
 def _spaces(spec: EnvSpec) -> tuple[Dict, Box]:
@@ -160,7 +160,7 @@ def _first(observation: Observation) -> Observation:
 
 
 class _Goals:
-    """What Gymnasium asks of goal environments, for one or for a batch."""
+    """Gymnasium's goal-environment methods and rendering, shared by `GoalEnv` and `GoalVectorEnv`."""
 
     _task: _Functions
     _state: EnvState | None
@@ -183,9 +183,9 @@ class _Goals:
             self._camera.painter.close()
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any = None) -> Any:
-        """1.0 where the goal is reached, else 0.0; goals [..., G] to rewards [...]. `info` is not used.
+        """Return rewards [...] for goals [..., G]: 1.0 where the goal is reached, else 0.0. `info` is ignored.
 
-        Raises ConfigError for goals of another size.
+        Raises ConfigError for goals of the wrong size.
         """
         del info
         size = self._task.spec.goal_size
@@ -194,18 +194,18 @@ class _Goals:
                 raise ConfigError(f"{name} of shape {np.shape(goal)} must end in {size}, the size of a goal")
         achieved, desired = np.broadcast_arrays(np.asarray(achieved_goal), np.asarray(desired_goal))
         count = achieved.size // size
-        # Filled up to a power of two, so that few sizes are ever compiled.
+        # Padded to a power of two, so that few batch sizes are ever compiled.
         rows = np.zeros((2, 1 << max(count - 1, 0).bit_length(), size), np.float32)
         rows[:, :count] = achieved.reshape(count, size), desired.reshape(count, size)
         reached = np.asarray(self._task.succeeded(*rows))[:count]
         return reached.reshape(achieved.shape[:-1]).astype(np.float64)[()]
 
     def compute_terminated(self, achieved_goal: Any, desired_goal: Any, info: dict[str, Any]) -> Any:
-        """Whether the episode has failed, which goals do not tell but `info` does."""
+        """Whether the episode has failed, read from `info`: goals alone do not tell."""
         return info["failed"]
 
     def compute_truncated(self, achieved_goal: Any, desired_goal: Any, info: dict[str, Any]) -> Any:
-        """Whether the episode has come to its length, as `info` tells."""
+        """Whether the episode has reached its length, read from `info`."""
         return info["timed_out"]
 
 
@@ -237,12 +237,12 @@ class GoalEnv(_Goals, gymnasium.Env):
         return next(iter(self._pictures()), None)
 
     def close(self) -> None:
-        """End what draws."""
+        """Stop the renderer."""
         self._shut()
 
 
 class GoalVectorEnv(_Goals, gymnasium.vector.VectorEnv):
-    """See `make_gymnasium_vec`. The `options` of `reset` may be those of one instance, or [N, ...]."""
+    """See `make_gymnasium_vec`. Each value in `options` of `reset` is shared by all instances, or is [N, ...]."""
 
     metadata = {"render_modes": [*RENDER_MODES], "autoreset_mode": AutoresetMode.NEXT_STEP}
 
@@ -286,12 +286,12 @@ class GoalVectorEnv(_Goals, gymnasium.vector.VectorEnv):
         return self._pictures() or None
 
     def close_extras(self, **kwargs: Any) -> None:
-        """End what draws."""
+        """Stop the renderer."""
         del kwargs
         self._shut()
 
     def _infos(self, **values: Bool[Any, "N"]) -> dict[str, np.ndarray]:
-        """Gymnasium's form: each value with a mask that says for which environments it holds."""
+        """Gymnasium's batched info: each value with a mask "_NAME" of the environments that report it."""
         masks = {f"_{name}": np.ones(self.num_envs, bool) for name in values}
         return {**{name: np.array(value) for name, value in values.items()}, **masks}
 

@@ -11,15 +11,15 @@ from deepcrl.config import ConfigError
 
 @contextmanager
 def held(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
-    """Alone with a run folder, which need not be there yet. However a process ends, it lets go of its folder.
+    """Hold the lock of a run folder, which need not exist yet. It is released however the process ends.
 
     Args:
-        wait: until another process lets go of it, rather than fail.
+        wait: wait for another process to release it, rather than fail.
 
     Raises:
         ConfigError: when another process has the folder, or the file beside it cannot be written.
     """
-    whole = run_dir.resolve()  # "." has no name to put the file beside
+    whole = run_dir.resolve()  # "." has no name to make the lock file's from
     path = whole.with_name(f"{whole.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ PACKAGES = (
     *("deepcrl", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy"),
     *("mujoco", "mujoco-mjx", "warp-lang", "brax", "gymnasium", "gymnasium-robotics"),
 )
-"""Those of an engine that is not installed have no version."""
+"""Packages whose versions are recorded; None for those of an engine that is not installed."""
 
 
 def describe() -> dict[str, Any]:
@@ -45,7 +45,7 @@ def host_memory() -> int:
 
 
 def memory() -> int:
-    """Bytes that JAX can have at most: of its device's own memory, or of this machine's."""
+    """Bytes that JAX can use at most: its device's limit, or this machine's memory where the device has none."""
     return (jax.devices()[0].memory_stats() or {}).get("bytes_limit") or host_memory()
 
 

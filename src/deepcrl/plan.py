@@ -1,4 +1,4 @@
-"""Every derived integer of a run, exact, or a refusal that names the nearest legal values."""
+"""Derives every integer of a run's schedule exactly, or raises an error that names the nearest legal values."""
 
 import math
 import re
@@ -49,13 +49,13 @@ def nearest_multiples(value: int, factor: int, least: int = 1) -> str:
 
 
 def check_seed(seed: int, name: str = "seed") -> None:
-    """Raise ConfigError unless a seed is a whole number of 32 bits, as JAX's keys take them."""
+    """Raise ConfigError unless a seed is an unsigned 32-bit integer."""
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ConfigError(f"{name} = {seed!r} must be between 0 and {2**32 - 1}")
 
 
 def check_memory(settings: str, need: int, available: int) -> None:
-    """Raise ConfigError, naming the settings that decide it, for a part of a run that is larger than all memory."""
+    """Raise ConfigError, naming the settings responsible, if a part of a run needs more bytes than are available."""
     if need > available:
         gib = [f"{amount / 2**30:,.1f} GiB" for amount in (need, available)]
         raise ConfigError(f"{settings} needs at least {gib[0]} of memory, and there are {gib[1]} here")

@@ -8,7 +8,7 @@ from deepcrl.envs import registry
 
 Scale = Literal["laptop", "paper"]
 PAPER_ENGINES = ("spring", "mjx")
-"""What the paper's environments ran on: springs where they could, else MJX."""
+"""Engines of the paper's runs: "spring" where an environment has it, else "mjx"."""
 
 
 def preset(env: str = registry.QUICKSTART, scale: Scale = "laptop", algorithm: str = DEFAULT_ALGORITHM) -> Config:
@@ -16,10 +16,10 @@ def preset(env: str = registry.QUICKSTART, scale: Scale = "laptop", algorithm: s
 
     Args:
         env: its name.
-        scale: "laptop" takes the settings of its row in the table, meant for an hour or so on two cores; "paper" those
-            of the paper's runs: 100 million env steps in 512 environments, its engine, its automatic resets, which
-            repeat each slot's first start and goal, its distribution of future goals, and the mazes it evaluates in.
-        algorithm: its name. It takes those of the environment's settings that it has, over its own.
+        scale: "laptop" takes the settings of its row in the registry, meant for an hour or so on two cores; "paper"
+            those of the paper's runs: 100 million env steps in 512 environments, its engine, its automatic resets,
+            which repeat each slot's first start and goal, its distribution of future goals, and its evaluation mazes.
+        algorithm: its name. The environment's settings override its defaults where it has such fields.
 
     Raises:
         ConfigError: for an unknown environment or algorithm, with near matches, or scale.

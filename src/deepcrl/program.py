@@ -1,7 +1,7 @@
-"""What a run is made of: its state, its keys and its compiled pieces, from a configuration. Compiles nothing itself.
+"""Builds the parts of a run from its configuration: its state, its random keys and its jitted functions.
 
-Every random number comes from the seed and a counter, so the state saved in a checkpoint needs no generator, and a
-resumed run continues to the same numbers.
+Every random number comes from the seed and a counter, so checkpoints need no generator state, and a resumed run
+continues to the same numbers.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from deepcrl.plan import Plan, check_memory, plan
 from deepcrl.replay import buffer
 from deepcrl.types import Metrics, Transition
 
-# What a key is for; the seed, the purpose and a counter make every key of a run.
+# Purposes of keys: every key of a run is made from the seed, a purpose and a counter.
 INIT, RESET, COLLECT, LEARN, EVALUATE = range(5)
 
 
@@ -39,35 +39,36 @@ class TrainState(NamedTuple):
     sums: Metrics
     """Training metrics, summed over the collections since the last evaluation."""
     behind: Agent | None
-    """The agent that does the next collection when collections and updates overlap; None: it is `agent`."""
+    """The agent that does the next collection when collections and updates overlap; else None: `agent` does it."""
 
 
 class Program(NamedTuple):
-    """The compiled pieces of one run."""
+    """The jitted functions and fixed objects of one run. Functions are compiled at their first call."""
 
     config: Config
     engine: str
-    """What steps the environments: `env.engine`, or what "auto" came to."""
+    """Physics engine in use: `env.engine`, or what "auto" resolved to."""
     plan: Plan
     algorithm: Algorithm
     env: Env
+    eval_env: Env
     collect: Collect
     insert: Callable[[buffer.Replay, Transition], buffer.Replay]
     learn: Callable[[Agent, buffer.Replay, PRNGKeyArray], tuple[Agent, Metrics]]
     evaluate: tuple[EvaluateRuns, ...]
-    """One for the agent, and one for each of its learners; returns the episodes of every run."""
+    """One function for the agent and one for each of its learners; each returns the episodes of every run."""
     seeds: tuple[int, ...]
-    """Of the runs that are trained together. With more than one, `collect`, `insert`, `learn` and `evaluate` are
-    vectorised over them: all that they take, and the first three return, has a leading axis, a slot for each run."""
+    """Seeds of the runs trained together. With more than one, `collect`, `insert`, `learn` and `evaluate` are
+    vectorised over runs: all their inputs, and the outputs of the first three, have a leading axis [runs]."""
 
 
 def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None, *, to_train: bool = True) -> Program:
     """Check the configuration and make the functions of its run; compiles nothing. Raises ConfigError.
 
     Args:
-        seeds: several, of as many runs at once, whose environment must be on the device.
-        engine: what `env.engine` "auto" came to where the run began; None: what it is here.
-        to_train: whether there must be memory for it; an agent acts where its replay would not fit.
+        seeds: one for each run to train at once; several need an environment on the device. Empty: the configured seed.
+        engine: engine that the run began on; None: `env.engine`, with "auto" resolved on this machine.
+        to_train: check that training fits into memory; to act, an agent needs no replay.
     """
     seeds = tuple(seeds) or (config.seed,)
     the_plan = plan(config)
@@ -95,6 +96,7 @@ def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None, 
         plan=the_plan,
         algorithm=algorithm,
         env=env,
+        eval_env=eval_env,
         collect=make_collect(env, algorithm, config.agent.explore, config.train.unroll_length, len(seeds)),
         insert=each(buffer.jit_insert, (0,)),
         learn=each(make_learn(algorithm, the_plan.updates_per_collection, config.train.batch_size), (0,)),
@@ -107,15 +109,13 @@ def build(config: Config, seeds: Sequence[int] = (), engine: str | None = None, 
 
 
 def _check_memory(config: Config, the_plan: Plan, algorithm: Algorithm, spec: EnvSpec, runs: int) -> None:
-    """Raise ConfigError where a part of so many runs, of those whose size is known beforehand, is more than all memory.
-
-    What is computed in between is not known, so that what passes may still be too much.
-    """
+    """Raise ConfigError if a part of known size (replay, networks, batch, candidates, episodes), times `runs`, exceeds
+    all memory. Intermediate results are not counted, so what passes may still be too much."""
     train, evaluation, num_envs = config.train, config.evaluation, config.env.num_envs
     sizes = buffer.column_sizes(algorithm.columns, transition_sizes(spec))
     agent = jax.tree.leaves(jax.eval_shape(lambda: algorithm.init(jax.random.key(0))))
     network = [f"{name} {n}" for name, n in dataclasses.asdict(config.network).items() if type(n) is int]
-    # Where each example of a collection's updates is, by time and environment, and the rows of one batch.
+    # Indices (time, environment) of every example of a collection's updates, and the rows of one batch.
     examples = train.batch_size * (8 * the_plan.updates_per_collection + 4 * sum(sizes.values()))
     episodes = 4 * spec.episode_length * evaluation.num_envs * (spec.goal_size + 1)
 
@@ -138,7 +138,7 @@ def _check_memory(config: Config, the_plan: Plan, algorithm: Algorithm, spec: En
 
 
 def reseed(program: Program, seed: int) -> Program:
-    """The same compiled pieces for a single run with another seed."""
+    """The program with another seed, for a single run; both share what is compiled."""
     assert len(program.seeds) == 1
     return program._replace(config=dataclasses.replace(program.config, seed=seed), seeds=(seed,))
 
@@ -147,7 +147,7 @@ def make_envs(config: Config, engine: str | None = None) -> tuple[Env, Env]:
     """Training and evaluation environment. Raises ConfigError when they do not fit together.
 
     Args:
-        engine: what steps them; None: the configuration's.
+        engine: physics engine; None: the configuration's.
     """
     name = config.evaluation.env or config.env.name
     row = registry.lookup(name, "evaluation.env")
@@ -166,7 +166,7 @@ def make_envs(config: Config, engine: str | None = None) -> tuple[Env, Env]:
 def init_state(program: Program) -> TrainState:
     """The state before the first collection; decided by the seeds."""
     agent, env, replay = stack([_start(program, seed) for seed in program.seeds])
-    # The shapes come from the trace that the first updates use again.
+    # Only traced, not run; the first updates reuse the trace.
     metrics = jax.eval_shape(program.learn, agent, replay, run_keys(program, LEARN, 0))[1]
     sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), metrics)
     return TrainState(agent, env, replay, sums, to_host(agent) if program.config.train.overlap else None)
@@ -179,8 +179,8 @@ def _start(program: Program, seed: int) -> tuple[Agent, EnvState, buffer.Replay]
 
 
 def _strong(agent: Agent) -> Agent:
-    """The agent without weak types. An array made from a Python number has one, and loses it in an update: the updates
-    would be compiled a second time."""
+    """Remove weak types from an agent. An array made from a Python number is weakly typed until the first update, so
+    that the updates would be compiled a second time."""
 
     def strong(leaf: Any) -> Any:
         if isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
@@ -191,7 +191,7 @@ def _strong(agent: Agent) -> Agent:
 
 
 def check_start(program: Program, env: EnvState) -> None:
-    """Raise ConfigError where an environment of the user's starts from NaN or infinity, which all then would be."""
+    """Raise ConfigError if an environment, such as a user's own, starts from NaN or infinity, which would spread."""
     if not (jnp.isfinite(env.state).all() and jnp.isfinite(env.goal).all()):
         raise ConfigError(f"env.name = {program.config.env.name!r} starts from a state or a goal that is not finite")
 
@@ -206,24 +206,24 @@ def init_replay(program: Program) -> buffer.Replay:
 
 
 def check_unchanged(config: Config, info: Mapping[str, Any], run_dir: Path, collections: int) -> None:
-    """Raise ConfigError where a run folder's configuration is not the one that wrote this checkpoint, by its `info`."""
+    """Raise ConfigError if a run folder's configuration is not the one recorded in a checkpoint's `info`."""
     if info["config_id"] != config_id(config):
         raise ConfigError(f"{run_dir / 'config.json'} has changed since checkpoint {collections} was written")
 
 
 def stack(runs: Sequence[Any]) -> Any:
-    """Records of several runs as one with a leading axis; that of a single run as it is."""
+    """Stack the records of several runs on a leading axis [runs]; a single run's stays as it is."""
     return runs[0] if len(runs) == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs)
 
 
 def slot(program: Program, stacked: Any, index: int) -> Any:
-    """One run's part of a record of all of them."""
+    """One run's part of a stacked record."""
     return stacked if len(program.seeds) == 1 else jax.tree.map(lambda leaf: leaf[index], stacked)
 
 
 def to_host(agent: Agent) -> Agent:
-    """A copy on the CPU: a GPU does one program after the other, so actions for a collection that overlaps with
-    updates would wait for them there. On the CPU it saves the agent from being donated to the updates."""
+    """Copy an agent to the CPU: a GPU runs one program after the other, so the actions of a collection that overlaps
+    with updates would wait for them there. The copy is needed on the CPU too, as updates donate the agent they get."""
     return jax.tree.map(jnp.copy, jax.device_put(agent, jax.devices("cpu")[0]))
 
 
@@ -244,7 +244,7 @@ def run_key(seed: int, purpose: int, counter: int) -> PRNGKeyArray:
 
 
 def run_keys(program: Program, purpose: int, counter: int) -> PRNGKeyArray:
-    """Such a key for each run."""
+    """That key for each run, stacked."""
     return stack([run_key(seed, purpose, counter) for seed in program.seeds])
 
 
@@ -273,5 +273,5 @@ def make_learn(algorithm: Algorithm, updates: int, batch_size: int) -> Any:
 
 @jax.jit
 def add(sums: Metrics, metrics: Metrics) -> Metrics:
-    """The sums with the metrics of one more collection."""
+    """Add the metrics of one more collection to the sums."""
     return jax.tree.map(jnp.add, sums, metrics)

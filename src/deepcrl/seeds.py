@@ -34,17 +34,18 @@ METRICS = ("eval/time_at_goal", "eval/success_any", "eval/final_distance")
 def train_seeds(config: Config, seeds: Sequence[int], out: str | Path, *, together: bool | None = None) -> list[Result]:
     """Train one run for each seed and write the summary of all.
 
-    Seeds whose folder is already there are not trained again: a finished one is taken as it is, an interrupted one is
-    resumed. After an interruption the seeds that are left are not begun.
+    Runs that exist are not repeated: a finished one is taken as it is, an interrupted one is resumed. After an
+    interruption the remaining seeds are not started.
 
     Args:
-        together: all at once, as one vectorised program, which needs an environment on the device; or one after
-            another, in less memory and to the very numbers of each seed alone. None: at once where it can be.
+        together: True: all at once, as one vectorised program, which needs an environment that runs on the device.
+            False: one after another, with less memory and exactly the numbers of single runs. None: True where
+            possible.
 
     Raises:
         ConfigError: before anything is compiled, when a seed is given twice or out of range, the configuration cannot
-            be run, `out` is the folder of a single run, a seed's folder in it (of seeds not asked for as well) holds a
-            run of another configuration, or another process trains one.
+            be run, `out` is the folder of a single run, a seed folder in it (also of seeds that are not in `seeds`)
+            holds a run of another configuration, or another process is training one of `seeds`.
         FloatingPointError: after all others have been trained, when a run has diverged, now or before.
     """
     out = Path(out)
@@ -66,7 +67,8 @@ def train_seeds(config: Config, seeds: Sequence[int], out: str | Path, *, togeth
 
 
 def check(config: Config, seeds: Sequence[int], out: Path) -> dict[Path, Program]:
-    """A program for each seed's folder; all share what is compiled. Raises as `train_seeds` does."""
+    """Check the arguments and return a program for each seed's folder; all share the compiled functions. Raises as
+    `train_seeds` does."""
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds = {' '.join(map(str, seeds)) or 'none'} must be one or more different numbers")
     for seed in seeds:
@@ -75,7 +77,7 @@ def check(config: Config, seeds: Sequence[int], out: Path) -> dict[Path, Program
         raise ConfigError(f"out = {str(out)!r} is the folder of a single run; several seeds need another one")
     program = build(config)
     programs = {out / f"seed-{seed}": reseed(program, seed) for seed in seeds}
-    # Also of the seeds that are not asked for now: the summary is of all that are there.
+    # Folders of other seeds are checked too, since the summary is of all that are there.
     for run_dir in filter(begun, _seed_folders(out)):
         found = load_config(run_dir)
         if found != replace(config, seed=found.seed):
@@ -93,11 +95,11 @@ def _one_by_one(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Resu
 
 
 def train_at_once(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Result]:
-    """Train seeds of one configuration, by run folder, as one vectorised program; several need an environment on the
-    device.
+    """Train several seeds of one configuration as one vectorised program; more than one need an environment that runs
+    on the device. Programs and results are by run folder.
 
-    Runs that stand at the same collection, as they all do unless one was stopped alone, are trained at once. After a
-    signal the others are not begun, and have no result.
+    Runs at the same collection are trained at once; this is all of them, unless one was stopped alone. After a signal
+    the others are not started, and have no result.
     """
     if len(programs) > 1:
         print(f"preparing {len(programs)} runs", flush=True)
@@ -111,7 +113,7 @@ def train_at_once(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Re
         if len(run_dirs) > 1:
             program = build(program.config, [programs[run_dir].config.seed for run_dir in run_dirs])
         states, _, seconds = zip(*(points.pop(run_dir) for run_dir in run_dirs), strict=True)
-        start = [Standing(stack(states), collections, max(seconds))].pop  # keeps nothing: a replay is large
+        start = [Standing(stack(states), collections, max(seconds))].pop  # leaves no reference: a replay is large
         del states
         results |= dict(zip(run_dirs, run(program, run_dirs, start, stop), strict=True))
         if stop.requested and not all(results[run_dir].finished for run_dir in run_dirs):
@@ -120,7 +122,7 @@ def train_at_once(programs: Mapping[Path, Program], stop: Stop) -> dict[Path, Re
 
 
 def run_dirs(out: Path) -> list[Path]:
-    """The runs in a folder of several seeds, by seed. Raises ConfigError when there are none."""
+    """Run folders in a folder of several seeds, sorted by seed. Raises ConfigError when there are none."""
     found = _seed_folders(out)
     if not found:
         raise ConfigError(f"{str(out)!r} holds no runs of several seeds: no seed-N in it")
@@ -133,8 +135,8 @@ def _seed_folders(out: Path) -> list[Path]:
 
 
 def summarise(out: Path) -> dict[str, Any]:
-    """Write and return OUT/summary.json, over the runs in a folder that have been evaluated after training began, and
-    have not diverged."""
+    """Write OUT/summary.json and return its content, over the runs in the folder that have been evaluated after
+    training began and have not diverged."""
     found = {folder.name: rows.read(folder) for folder in run_dirs(out) if not diverged(folder)}
     trained = {name: some for name, some in found.items() if any(row["gradient_steps"] > 0 for row in some)}
     summary: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The training loop: collect, insert, update, evaluate, log, checkpoint. No algorithm or environment by name."""
+"""The training loop: collect, insert, update, evaluate, log, checkpoint. Names no algorithm or environment."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ from deepcrl.evaluate import summarise
 from deepcrl.folder import Standing, check_new, create_run_dir, diverged, engine_of, load_config, restore
 from deepcrl.lock import held
 from deepcrl.logging import rows
-from deepcrl.logging.clock import Clock
+from deepcrl.logging.clock import Clock, first_call
 from deepcrl.logging.progress import Progress
 from deepcrl.nn.encoder import actor_depth, critic_depth
 from deepcrl.program import (
@@ -50,9 +50,9 @@ class Result(NamedTuple):
     run_dir: Path
     rows: list[dict[str, Any]]
     finished: bool
-    """False when it was interrupted; `resume` continues it. False also when it diverged, which `resume` does not."""
+    """False if it was interrupted, and `resume` can continue it, or has diverged, and `resume` cannot."""
     already: bool = False
-    """It was finished before, and nothing was done."""
+    """True if it had finished before, so that nothing was done."""
 
 
 class Stop:
@@ -75,35 +75,37 @@ def train(config: Config, run_dir: str | Path) -> Result:
         check_new(run_dir)
         with held(run_dir):
             create_run_dir(program, run_dir)
-            return sound(run(program, [run_dir], lambda: Standing(init_state(program)), stop)[0])
+            return raise_if_diverged(run(program, [run_dir], lambda: Standing(init_state(program)), stop)[0])
 
 
 def resume(run_dir: str | Path) -> Result:
     """Continue an interrupted run from its newest whole checkpoint; a finished run is left as it is.
 
-    On the engine that it began on, also where "auto" would be another one here.
+    It runs on the engine that it began on, even if "auto" would be another one here.
 
     Raises:
-        ConfigError: when the folder holds no run, or another process trains it.
-        CheckpointError: when it holds no usable checkpoint, or one of another configuration.
+        ConfigError: when the folder holds no run, its configuration is not the checkpoint's, or another process trains
+            it.
+        CheckpointError: when no checkpoint is usable, the newest has other names, shapes or dtypes than the run's
+            state, or metrics rows or checkpoints are missing.
         FloatingPointError: when training has diverged, now or before.
     """
     run_dir = Path(run_dir)
     with stop_on_signal() as stop:
         program = build(load_config(run_dir), engine=engine_of(run_dir))
         with held(run_dir):
-            return sound(run(program, [run_dir], lambda: restore(program, run_dir), stop)[0])
+            return raise_if_diverged(run(program, [run_dir], lambda: restore(program, run_dir), stop)[0])
 
 
-def sound(result: Result) -> Result:
-    """The result, unless training has diverged. Raises FloatingPointError then."""
+def raise_if_diverged(result: Result) -> Result:
+    """Return the result. Raises FloatingPointError if training has diverged."""
     if problem := diverged(result.run_dir):
         raise FloatingPointError(problem)
     return result
 
 
 def headline(program: Program, run_dirs: Sequence[Path]) -> str:
-    """What is about to run, on what, and where to."""
+    """Text saying what is about to run, on which device, and into which folders."""
     config, the_plan, network = program.config, program.plan, program.config.network
     return (
         f"{config.agent.algorithm} on {config.env.name} (engine {program.engine}, {config.env.num_envs} environments), "
@@ -123,9 +125,9 @@ def _seeds(program: Program) -> str:
 
 
 def run(program: Program, run_dirs: Sequence[Path], start: Callable[[], Standing], stop: Stop) -> list[Result]:
-    """The loop, from where the runs stand to the end or to a signal; one folder for each of `program.seeds`.
+    """Run the loop from what `start` returns to the end or a signal; one folder for each of `program.seeds`.
 
-    A run that diverges ends with the row that shows it, without a checkpoint of it; those beside it go on.
+    A run that diverges ends with the metrics row that shows it, without a checkpoint; the other runs go on.
     """
     the_plan, evals = program.plan, program.plan.eval_after
     progress = Progress(the_plan.total_env_steps)
@@ -149,7 +151,7 @@ def run(program: Program, run_dirs: Sequence[Path], start: Callable[[], Standing
                 state, going = _evaluate_and_save(program, run_dirs, going, state, collections, clock, progress)
             elif stop.requested:
                 _save(program, run_dirs, dict.fromkeys(going), state, collections, clock, progress)
-        if ahead:  # under way for nothing; the state that was saved comes before it
+        if ahead:  # started in vain: the state that was saved comes before it
             wait([ahead])
         finished = collections == the_plan.num_collections
         for i, run_dir in enumerate(run_dirs):
@@ -185,14 +187,14 @@ def _collection(
     clock: Clock,
     progress: Progress,
 ) -> "tuple[TrainState, Future[_Collected] | None]":
-    """One collection, unless it is already under way `ahead`, and, after the prefill, its updates.
+    """Do one collection, or wait for it if it was started `ahead`, and, after the prefill, its updates.
 
-    Also returns the next collection, under way, if it may overlap with these updates. What it will do follows from the
-    state returned here, which therefore is all that a checkpoint needs.
+    Also returns the next collection, started in the background, if it may overlap with these updates. The returned
+    state determines what it will do, and so is all that a checkpoint needs.
     """
     the_plan, overlap = program.plan, program.config.train.overlap
     prefilling = index < the_plan.prefill_collections
-    progress.enter(clock.phase("prefilling" if prefilling else "collecting", program.collect))
+    _enter(progress, "prefilling" if prefilling else "collecting", first_call(program.collect))
     started = time.perf_counter()
     agent = state.behind if overlap else state.agent
     done = ahead.result() if ahead else _collect(program, agent, state.env, index)
@@ -204,11 +206,11 @@ def _collection(
 
     behind = to_host(state.agent) if overlap else None
     ahead = None
-    # No collection runs into an evaluation or the end, so that neither shares the cores with it.
+    # None is started before an evaluation or the end, so that neither shares the cores with it.
     if overlap and index + 1 not in the_plan.eval_after:
         ahead = _background.submit(_collect, program, behind, done.env, index + 1)
-    compiling = not clock.knows(program.learn)
-    progress.enter(clock.phase("training", program.learn))
+    compiling = first_call(program.learn)
+    _enter(progress, "training", compiling)
     started = time.perf_counter()
     agent, metrics = program.learn(state.agent, replay, run_keys(program, LEARN, index))
     sums = jax.block_until_ready(add(state.sums, metrics))
@@ -217,6 +219,10 @@ def _collection(
         progress.updated(the_plan.updates_per_collection, update_s)
         progress.looped(the_plan.collection_env_steps, collect_s + update_s)
     return TrainState(agent, done.env, replay, sums, behind), ahead
+
+
+def _enter(progress: Progress, phase: str, compiling: bool) -> None:
+    progress.enter(f"compiling and {phase}" if compiling else phase)
 
 
 def _evaluate_and_save(
@@ -233,7 +239,7 @@ def _evaluate_and_save(
     Returns the state with its metric sums cleared, and the slots of the runs that were saved.
     """
     the_plan, evals = program.plan, program.plan.eval_after
-    progress.enter(clock.phase("evaluating", program.evaluate[0]))
+    _enter(progress, "evaluating", first_call(program.evaluate[0]))
     started = time.perf_counter()
     index = evals.index(collections)
     scores_of = _evaluated(program, state.agent, run_keys(program, EVALUATE, index))
@@ -265,8 +271,9 @@ def _evaluated(program: Program, agent: Agent, keys: PRNGKeyArray) -> list[Metri
     """Scores of every run's agent, and of its learners."""
     found: list[Metrics] = [{} for _ in program.seeds]
     for number, evaluate in enumerate(program.evaluate):
+        prefix = f"eval/{learners.metric_prefix(number)}"
         for scores, episodes in zip(found, evaluate(agent, keys), strict=True):
-            scores |= {f"eval/{learners.name(number)}{name}": value for name, value in summarise(episodes).items()}
+            scores |= {f"{prefix}{name}": value for name, value in summarise(episodes).items()}
     return found
 
 
@@ -279,7 +286,7 @@ def _save(
     clock: Clock,
     progress: Progress,
 ) -> None:
-    """Save the runs in these slots, each with the score of its agent; None: it was not evaluated."""
+    """Save the runs in the slots of `scores`, each with its agent's score; None if it was not evaluated."""
     progress.enter("saving")
     started = time.perf_counter()
     for i, score in scores.items():
@@ -301,12 +308,12 @@ def stop_on_signal() -> Iterator[Stop]:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         stop.requested = True
-        with suppress(OSError):  # not `print`, which the signal may have met half-way
+        with suppress(OSError):  # not `print`, which the signal may have interrupted
             os.write(2, b"\nstopping after this collection; again to stop at once\n")
 
     try:
         previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: the caller's signals are not ours to take
+    except ValueError:  # outside the main thread Python sets no handlers
         previous = {}
     try:
         yield stop

@@ -1,4 +1,4 @@
-"""Records that flow between the rooms, and the legend of their axes.
+"""Records passed between the subpackages, and the legend of their axes.
 
 N  parallel environments      T  env steps per collection     U  updates per collection
 B  pairs per update           S  state size                   G  goal size
@@ -33,7 +33,8 @@ class Transition(NamedTuple):
 class Batch(NamedTuple):
     """Positive pairs: `goal[i]` was reached after `state[i]`, `action[i]` in the same trajectory.
 
-    Where `ended[i]`, the critic's future is no goal but the end of the episode; None says that this is told nowhere.
+    `ended[i]`: the outcome of the pair is the end of its episode instead of `goal[i]`; None unless the goal sampling is
+    "absorbing".
     """
 
     state: Float[Array, "B S"]

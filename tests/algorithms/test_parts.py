@@ -22,7 +22,7 @@ def test_steps_grow_linearly_to_the_full_rate_and_gradients_are_clipped_before_a
 
     optimiser = parts.adam(1e-2, dataclasses.replace(base, max_grad_norm=0.5))
     _, state = parts.step(optimiser, jnp.zeros(2), optimiser.init(jnp.zeros(2)), jnp.asarray([3.0, 4.0]))
-    np.testing.assert_allclose(parts.moment(state), 0.1 * 0.5 * np.array([0.6, 0.8]), rtol=1e-5)
+    np.testing.assert_allclose(parts.first_moment(state), 0.1 * 0.5 * np.array([0.6, 0.8]), rtol=1e-5)
 
 
 def test_a_learners_algorithm_is_chosen_before_its_settings():

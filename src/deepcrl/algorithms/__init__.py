@@ -15,7 +15,7 @@ class Row(NamedTuple):
     build: Callable[[Config, EnvSpec], Algorithm]
     """Raises ConfigError for settings that it cannot run with."""
     defaults: AgentConfig
-    """Its class of settings, with the values that `--algorithm NAME` begins from."""
+    """Instance of its settings class, with the default values of `--algorithm NAME`."""
     summary: str
 
 
@@ -52,21 +52,21 @@ DEFAULT_ALGORITHM = "crl"
 
 
 def build(config: Config, spec: EnvSpec) -> Algorithm:
-    """The configured algorithm, joined with its learners. Raises ConfigError for what cannot be run."""
+    """The configured algorithm, joined with its learners. Raises ConfigError if it cannot be run."""
     return members(config, spec)[0] if not config.learners else learners.join(_build_all(config, spec))
 
 
 def members(config: Config, spec: EnvSpec) -> list[Algorithm]:
-    """The collector, and each learner, as algorithms that act with the agent of the joined one."""
+    """The collector and each learner, as algorithms that act with the joined agent."""
     built = _build_all(config, spec)
-    return [learners.view(built, i) for i in range(len(built))] if config.learners else built
+    return [learners.member(built, i) for i in range(len(built))] if config.learners else built
 
 
 def _build_all(config: Config, spec: EnvSpec) -> list[Algorithm]:
     collector, *others = learners.configs(config)
     built = [_build_one(collector, spec)]
     for text, own in zip(config.learners, others, strict=True):
-        with learners.named(text):
+        with learners.naming(text):
             built.append(_build_one(own, spec))
     return built
 

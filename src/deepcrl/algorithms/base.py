@@ -1,4 +1,4 @@
-"""What an algorithm is: a record of plain functions, closed over its configuration."""
+"""The interface of an algorithm: a record of plain functions, closed over its configuration."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ Batch = Any
 
 
 class Algorithm(NamedTuple):
-    """Everything the loop needs to know of an algorithm."""
+    """Everything the training loop needs to know about an algorithm."""
 
     columns: tuple[str, ...]
     """Fields of Transition that the replay must store; the episode's id is always there."""
@@ -29,25 +29,25 @@ class Algorithm(NamedTuple):
     """(replay, indices [B]) to the rows of one batch; nothing but those rows is read."""
     update: Callable[[Agent, Batch, PRNGKeyArray], tuple[Agent, Metrics]]
     diagnose: Callable[[Agent, Batch], Metrics]
-    """What the networks have learnt, on one batch; once per collection."""
+    """(agent, batch) to metrics of what the networks have learnt; called once per collection."""
     probes: "Probes"
 
 
 class Probes(NamedTuple):
-    """Ways to look into an agent; None where an algorithm has no such thing. Batched like `act`."""
+    """Functions that inspect an agent, batched like `act`; None where the algorithm has no such quantity."""
 
     value: Callable[[Agent, Array, Array, Array], Array] | None = None
     """(agent, state, action, goal) to the critic's value."""
     embed_state_action: Callable[[Agent, Array, Array], Array] | None = None
     embed_goal: Callable[[Agent, Array], Array] | None = None
     trunks: Callable[[Agent, Array, Array, Array], dict[str, "TrunkView"]] | None = None
-    """(agent, state, action, goal) to its trunks by name, to be looked at block by block."""
+    """(agent, state, action, goal) to views of its trunks, by name, for analyses block by block."""
 
 
 class TrunkView(NamedTuple):
-    """One network's trunk, what goes into it, and how it is being changed."""
+    """One network's trunk, its inputs and its recent gradient."""
 
     trunk: Trunk
     inputs: Float[Array, "N inputs"]
     gradient: Trunk
-    """Mean of the last gradients, about ten: Adam's first moment."""
+    """Adam's first moment: a mean of about the last ten gradients."""

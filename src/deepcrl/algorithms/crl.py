@@ -4,11 +4,11 @@ Read top to bottom: agent, losses, update, acting, relabelling, diagnostics, and
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -33,7 +33,7 @@ LossName = Literal["forward", "backward", "symmetric", "binary", "flat"]
 
 @dataclass(frozen=True)
 class CRLConfig(AgentConfig):
-    """Settings of contrastive RL; the defaults are the paper's."""
+    """Settings of contrastive RL. The defaults are the paper's, except `goal_sampling`, which is "window" there."""
 
     energy: EnergyName = "norm"
     """Similarity of two embeddings; "norm" is the paper's negative L2 distance; "mrn" and "iqe" are
@@ -45,8 +45,8 @@ class CRLConfig(AgentConfig):
     discount: float = 0.99
     """Gamma of the geometric distribution over future goals."""
     goal_sampling: hindsight.GoalSampling = "trajectory"
-    """Where futures are cut: "trajectory" at the trajectory's end; "window" also at a random window, as the paper's;
-    "absorbing" at the trajectory's end too, but what lies beyond a terminated one is the outcome "ended", so that an
+    """Where future goals are cut off: "trajectory" at the trajectory's end; "window" also at a random window's end, as
+    in the paper; "absorbing" as "trajectory", but futures beyond a termination are the outcome "ended", so that an
     early end makes goals less likely."""
     end_aversion: float = 0.0
     """Weight of the outcome "ended" in the actor's loss; 1 maximises the log-odds of the goal against an early end.
@@ -54,13 +54,13 @@ class CRLConfig(AgentConfig):
     random_goals: float = 0.0
     """Share of the actor's pairs whose goal is another pair's; the rest keep their hindsight goal. The paper's is 0."""
     window_length: int = 1000
-    """Steps per window; acts with goal_sampling "window" only."""
+    """Steps per window; used only with goal_sampling "window"."""
     critic_learning_rate: float = 3e-4
-    """Step size of the Adam of both encoders together."""
+    """Adam learning rate of both encoders, which share one optimiser."""
     temperature_learning_rate: float = 3e-4
-    """Step size of the Adam of the log-temperature."""
+    """Adam learning rate of the log-temperature."""
     entropy_coefficient: float = 0.5
-    """Target entropy is minus this, times the action size."""
+    """The target entropy is minus this times the action size."""
 
 
 class Critic(NamedTuple):
@@ -69,7 +69,7 @@ class Critic(NamedTuple):
     phi: Encoder
     psi: Encoder
     ended: Float[Array, "R"] | None
-    """What psi is for the outcome "ended"; with goal_sampling "absorbing" only."""
+    """Learnt embedding of the outcome "ended", in place of psi(g); None unless goal_sampling is "absorbing"."""
 
 
 class CRLAgent(NamedTuple):
@@ -188,8 +188,8 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         phi = encode(phi_net, batch.state, action)
         value = energy.paired(phi, psi)
         if ended is not None and batch.ended is not None and agent_config.end_aversion:
-            # Both are log-ratios of the same phi: what they share, a normaliser of its own for each pair, cancels.
-            # Without an end in the batch, "ended" means nothing yet, or ever.
+            # Both energies are log-ratios up to the same constant for each (s, a), which cancels in their difference.
+            # While nothing in the batch has ended, the embedding of "ended" may be untrained: it counts for nothing.
             weight = agent_config.end_aversion * jnp.any(batch.ended)
             value -= weight * energy.paired(phi, jnp.broadcast_to(ended, phi.shape))
         return jnp.mean(jnp.exp(log_temperature) * log_prob - value), -jnp.mean(log_prob)
@@ -197,16 +197,6 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
     def draw(key: PRNGKeyArray, replay: buffer.Replay, shape: tuple[int, ...]) -> hindsight.Pairs:
         return hindsight.sample_pairs(
             key, replay, shape, agent_config.discount, agent_config.goal_sampling, agent_config.window_length
-        )
-
-    def relabel(replay: buffer.Replay, pairs: hindsight.Pairs) -> Batch:
-        """The goal of a pair is the goal part of the future state: what the agent did achieve."""
-        future = buffer.gather(replay, "state", pairs.future, pairs.env)
-        return Batch(
-            state=buffer.gather(replay, "state", pairs.time, pairs.env),
-            action=buffer.gather(replay, "action", pairs.time, pairs.env),
-            goal=future[..., np.array(spec.goal_indices)],
-            ended=pairs.ended,
         )
 
     def diagnose(agent: CRLAgent, batch: Batch) -> Metrics:
@@ -218,11 +208,11 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         return energy.paired(encode(agent.critic.phi, state, action), agent.critic.psi(goal))
 
     def trunks(agent: CRLAgent, state: Array, action: Array, goal: Array) -> dict[str, TrunkView]:
-        gradient = parts.moment(agent.critic_opt)
+        gradient = parts.first_moment(agent.critic_opt)
         return {
-            "actor": parts.view(agent.actor, parts.moment(agent.actor_opt), state, goal),
-            "phi": parts.view(agent.critic.phi, gradient.phi, state, action),
-            "psi": parts.view(agent.critic.psi, gradient.psi, goal),
+            "actor": parts.trunk_view(agent.actor, parts.first_moment(agent.actor_opt), state, goal),
+            "phi": parts.trunk_view(agent.critic.phi, gradient.phi, state, action),
+            "psi": parts.trunk_view(agent.critic.psi, gradient.psi, goal),
         }
 
     probes = Probes(
@@ -233,6 +223,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
     )
     act = parts.gaussian_act(lambda agent: agent.actor, value)
     columns = ("state", "action", *(("terminated",) if absorbing else ()))
+    relabel = partial(parts.relabel_pairs, spec)
     return Algorithm(columns, init, act, draw, relabel, update, diagnose, probes)
 
 
@@ -242,7 +233,7 @@ def encode(phi: Encoder, state: Float[Array, "B S"], action: Float[Array, "B A"]
 
 
 def outcomes(psi: Float[Array, "B R"], ended: Float[Array, "R"] | None, batch: Batch) -> Float[Array, "B R"]:
-    """Embeddings of what the critic is to foretell: goals, or the end of the episode. The actor is given goals only."""
+    """Embedding of each row's outcome: psi(goal), or the learnt vector "ended" where `batch.ended`."""
     return psi if ended is None or batch.ended is None else jnp.where(batch.ended[:, None], ended, psi)
 
 

@@ -1,15 +1,16 @@
-"""Imitation of one's own past: the action of a step was right for what its trajectory reached later.
+"""Imitation of the agent's own data: a step's action is the label for a goal that its trajectory reached later.
 
-GCBC draws that goal geometrically, GCSL (Ghosh et al., 2021) uniformly over the rest of the trajectory, and may keep
-the entropy of the policy at a target. There is no critic. Read top to bottom: settings, agent, update, losses, record.
+GCBC draws that goal geometrically, GCSL (Ghosh et al., 2021) uniformly over the rest of the trajectory. `max_entropy`
+also keeps the policy's entropy at a target. There is no critic. Read top to bottom: settings, agent, update, losses,
+record.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -19,27 +20,27 @@ from deepcrl.config import AgentConfig, Config, ConfigError
 from deepcrl.envs.protocol import EnvSpec
 from deepcrl.nn import policy
 from deepcrl.nn.policy import Policy
-from deepcrl.replay import buffer, hindsight
+from deepcrl.replay import hindsight
 from deepcrl.types import Batch, Metrics
 
 ACTION_LIMIT = 1.0 - 1e-6
-"""Stored actions are brought this far inside [-1, 1] before the inverse of tanh, which has no value at the ends."""
+"""Stored actions are clipped to ± this before arctanh, which is infinite at ±1."""
 
 
 @dataclass(frozen=True)
 class GCBCConfig(AgentConfig):
-    """Settings of both."""
+    """Settings of GCBC and GCSL."""
 
     discount: float = 0.99
-    """Gamma of the geometric distribution over future goals; acts with goal_sampling "geometric" only."""
+    """Gamma of the geometric distribution over future goals; used only with goal_sampling "geometric"."""
     goal_sampling: hindsight.FutureDistribution = "geometric"
     """Which later state of the trajectory is the goal: "geometric", "uniform", or "final", its last one."""
     max_entropy: bool = False
-    """Adds temperature times log-probability of the policy's own actions, with a learnt temperature."""
+    """Add temperature times log-probability of the policy's own actions to the loss; the temperature is learnt."""
     temperature_learning_rate: float = 3e-4
-    """Step size of the Adam of the log-temperature; acts with max_entropy only."""
+    """Adam learning rate of the log-temperature; used only with max_entropy."""
     entropy_coefficient: float = 0.5
-    """Target entropy is minus this, times the action size; acts with max_entropy only."""
+    """The target entropy is minus this times the action size; used only with max_entropy."""
 
 
 class GCBCAgent(NamedTuple):
@@ -98,17 +99,8 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         entropy_term = 0.0 if log_temperature is None else jnp.exp(log_temperature) * own
         return imitation + entropy_term, -own
 
-    def relabel(replay: buffer.Replay, pairs: hindsight.Pairs) -> Batch:
-        """The goal of a step is the goal part of the future state."""
-        future = buffer.gather(replay, "state", pairs.future, pairs.env)
-        return Batch(
-            state=buffer.gather(replay, "state", pairs.time, pairs.env),
-            action=buffer.gather(replay, "action", pairs.time, pairs.env),
-            goal=future[..., np.array(spec.goal_indices)],
-        )
-
     def diagnose(agent: GCBCAgent, batch: Batch) -> Metrics:
-        """How far the policy's mean action is from the stored one, over all entries."""
+        """Root mean square error of the policy's deterministic action against the stored one, over all entries."""
         error = policy.mode(agent.actor(batch.state, batch.goal)) - batch.action
         return {"action_error": jnp.sqrt(jnp.mean(jnp.square(error)))}
 
@@ -119,17 +111,17 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         draw=lambda key, replay, shape: hindsight.sample_futures(
             key, replay, shape, settings.goal_sampling, settings.discount
         ),
-        relabel=relabel,
+        relabel=partial(parts.relabel_pairs, spec),
         update=update,
         diagnose=diagnose,
         probes=Probes(
             trunks=lambda agent, state, action, goal: {
-                "actor": parts.view(agent.actor, parts.moment(agent.actor_opt), state, goal)
+                "actor": parts.trunk_view(agent.actor, parts.first_moment(agent.actor_opt), state, goal)
             }
         ),
     )
 
 
 def unsquash(action: Float[Array, "B A"]) -> Float[Array, "B A"]:
-    """The pre-squash action u of tanh(u), kept finite."""
+    """Pre-squash action u with tanh(u) = action, kept finite."""
     return jnp.arctanh(jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT))

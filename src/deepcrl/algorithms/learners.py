@@ -1,11 +1,11 @@
-"""One network collects, others learn from its replay only (paper, section 4.3 and Figure 8).
+"""One agent collects; others, the learners, learn only from its replay (paper, section 4.3 and Figure 8).
 
-The collector and the learners are joined to one `Algorithm` whose agent is the tuple of their agents. The collector's
+The collector and the learners are joined into one `Algorithm` whose agent is the tuple of their agents. The collector's
 random numbers are those of a run without learners.
 
-A learner has the collector's settings, but for its own changes. Its `network.depth` is that of actor and critic, also
-where the collector's have their own, unless it changes these besides; so is its `network.width`. It never collects, so
-that `agent.explore` is not its to change.
+A learner has the collector's settings except for its own changes. If it changes `network.depth`, that is the depth of
+both actor and critic, whatever `actor_depth` and `critic_depth` the collector has, unless it sets these too; likewise
+`network.width`. It never collects, so it cannot change `agent.explore`.
 """
 
 import ast
@@ -22,14 +22,14 @@ from deepcrl.types import Metrics
 
 
 def configs(config: Config) -> list[Config]:
-    """The collector's configuration and those of its learners. Raises ConfigError for changes no learner can have."""
+    """The collector's configuration and those of its learners. Raises ConfigError for changes a learner cannot have."""
     collector = override(config, {"learners": ()})
     return [collector, *(_learner(collector, text) for text in config.learners)]
 
 
 @contextmanager
-def named(text: str) -> Iterator[None]:
-    """A ConfigError of the block says that it is about this learner."""
+def naming(text: str) -> Iterator[None]:
+    """Name this learner in the message of a ConfigError raised in the block."""
     try:
         yield
     except ConfigError as error:
@@ -37,9 +37,9 @@ def named(text: str) -> Iterator[None]:
 
 
 def _learner(collector: Config, text: str) -> Config:
-    with named(text):
+    with naming(text):
         changes = _changes(text)
-        # How the collector explores is nothing to a learner, which may have no critic to rank actions.
+        # Not the collector's: it may be "best_of_K", and a learner may have no critic to rank actions.
         base = {"agent.explore": agent_defaults(collector.agent.algorithm).explore}
         for size in ("depth", "width"):
             if f"network.{size}" in changes:
@@ -48,7 +48,7 @@ def _learner(collector: Config, text: str) -> Config:
 
 
 def _changes(text: str) -> dict[str, Any]:
-    """Words such as `network.depth=4` as a mapping from path to value. Raises ConfigError."""
+    """Parse words such as `network.depth=4` into a mapping from path to value. Raises ConfigError."""
     changes = {}
     for word in text.split():
         path, equals, value = word.partition("=")
@@ -64,7 +64,7 @@ def _changes(text: str) -> dict[str, Any]:
 
 
 def _value(word: str) -> Any:
-    """A Python literal or number, nan and inf among them; else the word itself."""
+    """Parse a Python literal or a number, nan and inf included; any other word stays a string."""
     for read in (ast.literal_eval, float):
         try:
             return read(word)
@@ -74,7 +74,7 @@ def _value(word: str) -> Any:
 
 
 def join(algorithms: Sequence[Algorithm]) -> Algorithm:
-    """The first algorithm acts; all of them learn, from the same rows where they draw them alike."""
+    """Join algorithms into one: the first acts, all learn, from the same rows if they sample the same way."""
 
     def init(key: PRNGKeyArray) -> Agent:
         return tuple(algorithm.init(_own(key, i)) for i, algorithm in enumerate(algorithms))
@@ -83,7 +83,7 @@ def join(algorithms: Sequence[Algorithm]) -> Algorithm:
         done = [a.update(agent[i], batch[i], _own(key, i)) for i, a in enumerate(algorithms)]
         return tuple(agent for agent, _ in done), _merge([metrics for _, metrics in done])
 
-    collector = view(algorithms, 0)
+    collector = member(algorithms, 0)
     return collector._replace(
         columns=tuple(dict.fromkeys(name for algorithm in algorithms for name in algorithm.columns)),
         init=init,
@@ -94,8 +94,8 @@ def join(algorithms: Sequence[Algorithm]) -> Algorithm:
     )
 
 
-def view(algorithms: Sequence[Algorithm], index: int) -> Algorithm:
-    """One of the joined algorithms, acting and probed on the joined agent."""
+def member(algorithms: Sequence[Algorithm], index: int) -> Algorithm:
+    """One of the joined algorithms, with an `act` and probes that take the joined agent."""
     own = algorithms[index]
 
     def part(function: Callable | None) -> Callable | None:
@@ -105,15 +105,15 @@ def view(algorithms: Sequence[Algorithm], index: int) -> Algorithm:
     return own._replace(act=lambda agent, *rest: own.act(agent[index], *rest), probes=probes)
 
 
-def name(index: int) -> str:
-    """What metrics of this member begin with; the collector's have their plain names."""
+def metric_prefix(index: int) -> str:
+    """Prefix of this member's metric names; empty for the collector."""
     return f"learner_{index}/" if index else ""
 
 
 def _merge(metrics: Sequence[Metrics]) -> Metrics:
-    return {f"{name(i)}{key}": value for i, found in enumerate(metrics) for key, value in found.items()}
+    return {f"{metric_prefix(i)}{key}": value for i, found in enumerate(metrics) for key, value in found.items()}
 
 
 def _own(key: PRNGKeyArray, index: int) -> PRNGKeyArray:
-    # To fold in a small number is what `split` does: the member would share keys with the collector.
+    # `split` folds in small numbers: with one of these the member would share keys with the collector.
     return jax.random.fold_in(key, 2**31 + index) if index else key

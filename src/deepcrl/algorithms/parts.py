@@ -12,11 +12,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.algorithms.base import TrunkView
 from deepcrl.config import AgentConfig, Config, ConfigError
+from deepcrl.envs.protocol import EnvSpec
 from deepcrl.nn import policy
 from deepcrl.nn.dense import project
 from deepcrl.nn.encoder import check_network
 from deepcrl.nn.policy import Policy
-from deepcrl.types import Metrics
+from deepcrl.replay import buffer, hindsight
+from deepcrl.types import Batch, Metrics
 
 Value = Callable[[Any, Array, Array, Array], Float[Array, "N"]]
 """(agent, state, action, goal) to the critic's value."""
@@ -28,7 +30,7 @@ def check(config: Config, *, ranks: bool) -> None:
     agent = config.agent
     for mode, path in ((agent.explore, "agent.explore"), (config.evaluation.mode, "evaluation.mode")):
         if parse_mode(mode, path)[0] == "best" and not ranks:
-            raise ConfigError(f"{path} = {mode!r} needs a critic, which {agent.algorithm} has not")
+            raise ConfigError(f"{path} = {mode!r} needs a critic, which {agent.algorithm} does not have")
     for name in ("actor", "critic", "temperature"):
         rate = getattr(agent, f"{name}_learning_rate", None)
         if rate is not None and not 0.0 < rate < 1.0:
@@ -42,7 +44,7 @@ def check(config: Config, *, ranks: bool) -> None:
 
 
 def check_count(agent: AgentConfig, name: str, least: int) -> None:
-    """Raise ConfigError unless the agent's field is a whole number from `least` on that the device can count to."""
+    """Raise ConfigError unless the agent's field lies between `least` and the largest 32-bit integer."""
     count, most = getattr(agent, name), 2**31 - 1
     if not least <= count <= most:
         raise ConfigError(f"agent.{name} = {count} must lie between {least} and {most}")
@@ -56,7 +58,7 @@ def check_share(config: Config, name: str) -> None:
 
 
 def parse_mode(mode: str, path: str) -> tuple[str, int]:
-    """An acting mode as a kind ("mean", "sample", "best") and a number of candidates. Raises ConfigError."""
+    """Split an acting mode into a kind ("mean", "sample", "best") and a number of candidates. Raises ConfigError."""
     if mode in ("mean", "sample"):
         return mode, 1
     match = re.fullmatch(r"best_of_(\d+)", mode)
@@ -66,7 +68,7 @@ def parse_mode(mode: str, path: str) -> tuple[str, int]:
 
 
 def gaussian_act(actor: Callable[[Any], Policy], value: Value | None) -> Callable[..., Array]:
-    """`Algorithm.act` of a tanh-Gaussian policy, the part `actor(agent)` of the agent; `value` ranks "best_of_K"."""
+    """`Algorithm.act` of the tanh-Gaussian policy `actor(agent)`; `value` ranks the candidates of "best_of_K"."""
 
     def act(agent: Any, state: Array, goal: Array, key: PRNGKeyArray, mode: str) -> Array:
         kind, candidates = parse_mode(mode, "mode")
@@ -83,9 +85,9 @@ def gaussian_act(actor: Callable[[Any], Policy], value: Value | None) -> Callabl
 
 
 def best_of(agent: Any, state: Array, goal: Array, draw: Callable, keys: PRNGKeyArray, value: Value | None) -> Array:
-    """Of one action per key, drawn by `draw(key)`, the critic's favourite. Raises ConfigError without a critic."""
+    """Draw one action per key by `draw(key)`; returns each row's best by `value`. Raises ConfigError if it is None."""
     if value is None:
-        raise ConfigError("mode = 'best_of_K' needs a critic, which this algorithm has not")
+        raise ConfigError("mode = 'best_of_K' needs a critic, which this algorithm does not have")
     actions = jax.vmap(draw)(keys)
     values = jax.vmap(lambda action: value(agent, state, action, goal))(actions)
     best = jnp.argmax(values, axis=0)
@@ -93,7 +95,7 @@ def best_of(agent: Any, state: Array, goal: Array, draw: Callable, keys: PRNGKey
 
 
 def temperature_loss(log_temperature: Array, entropy: Array, target_entropy: float) -> Array:
-    """exp(log alpha) (H - H_target): the temperature falls while the policy is more random than asked."""
+    """exp(log alpha) (H - H_target): the temperature falls while the entropy is above its target."""
     return jnp.exp(log_temperature) * jax.lax.stop_gradient(entropy - target_entropy)
 
 
@@ -104,24 +106,33 @@ def tune_temperature(
     entropy: Array,
     target_entropy: float,
 ) -> tuple[Array, optax.OptState, Metrics]:
-    """One step of the log-temperature: it and its optimiser's state after the step, and metrics from before it."""
+    """Step the log-temperature; returns it and its optimiser state after the step, and metrics from before it."""
     loss, grad = jax.value_and_grad(temperature_loss)(log_temperature, entropy, target_entropy)
     metrics = {"temperature_loss": loss, "temperature": jnp.exp(log_temperature), "entropy": entropy}
     return *step(optimiser, log_temperature, opt_state, grad), metrics
 
 
-def mix_goals(rows: tuple[Float[Array, "B *size"], ...], share: float) -> tuple[Array, ...]:
-    """Goals for the actor, and what goes with them: in the first `share` of the rows, rounded but for a share above 0
-    at least one, those of the row before.
+def relabel_pairs(spec: EnvSpec, replay: buffer.Replay, pairs: hindsight.Pairs) -> Batch:
+    """Steps and their hindsight goals: the goal part of the future state, which the agent did achieve."""
+    return Batch(
+        state=buffer.gather(replay, "state", pairs.time, pairs.env),
+        action=buffer.gather(replay, "action", pairs.time, pairs.env),
+        goal=spec.achieved_goal(buffer.gather(replay, "state", pairs.future, pairs.env)),
+        ended=pairs.ended,
+    )
 
-    Rows are drawn independently, so a neighbour's goal is a random one.
+
+def mix_goals(rows: tuple[Float[Array, "B *size"], ...], share: float) -> tuple[Array, ...]:
+    """Replace the goals (and what goes with them) of the first round(share * B) rows by those of the row before.
+
+    Rows are drawn independently, so a neighbour's goal is a random one. A share above 0 replaces at least one.
     """
     count = max(round(share * rows[0].shape[0]), int(share > 0.0))
     return tuple(jnp.concatenate([jnp.roll(x, 1, axis=0)[:count], x[count:]]) if count else x for x in rows)
 
 
 def adam(rate: float, config: AgentConfig) -> optax.GradientTransformation:
-    """Adam with the configured clipping and warm-up; by default neither, as the paper's."""
+    """Adam with the configured gradient clipping and warm-up; by default neither, as in the paper."""
     warm = config.warmup_updates
     schedule = optax.linear_schedule(rate / warm, rate, warm - 1) if warm > 1 else rate
     clip = [] if config.max_grad_norm is None else [optax.clip_by_global_norm(config.max_grad_norm)]
@@ -129,7 +140,7 @@ def adam(rate: float, config: AgentConfig) -> optax.GradientTransformation:
 
 
 def step(optimiser: optax.GradientTransformation, params: Any, opt_state: Any, grads: Any) -> tuple[Any, Any]:
-    """One optimiser step: (params, state) after it; hyperspherical kernels are put back on their sphere."""
+    """Take one optimiser step and normalise hyperspherical kernels again; returns (params, state)."""
     updates, opt_state = optimiser.update(grads, opt_state, params)
     return project(optax.apply_updates(params, updates)), opt_state
 
@@ -139,13 +150,13 @@ def moving_average(target: Any, online: Any, rate: float) -> Any:
     return jax.tree.map(lambda old, new: old + rate * (new - old), target, online)
 
 
-def moment(opt_state: Any) -> Any:
-    """Adam's first moment, the mean of the last gradients, in the shape of what it optimises."""
+def first_moment(opt_state: Any) -> Any:
+    """Adam's first moment, a running mean of the gradients, with the structure of the parameters."""
     return optax.tree_utils.tree_get(opt_state, "mu")
 
 
-def view(network: Any, gradient: Any, *inputs: Array) -> TrunkView:
-    """How `Probes.trunks` shows a network that has a trunk and is applied to these inputs, joined."""
+def trunk_view(network: Any, gradient: Any, *inputs: Array) -> TrunkView:
+    """View, for `Probes.trunks`, of the trunk of a network that is applied to the concatenated inputs."""
     return TrunkView(network.trunk, jnp.concatenate(inputs, axis=-1), gradient.trunk)
 
 

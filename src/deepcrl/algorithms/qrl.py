@@ -1,10 +1,10 @@
-"""Quasimetric RL: a distance as long as one-step constraints let it be (Wang et al., 2023).
+"""Quasimetric RL: the largest distance that one-step constraints allow (Wang et al., 2023).
 
-d(phi(s), psi(g)) is to be the least number of steps from a state to a goal. Random pairs are pushed apart, while a step
-may cost at most 1 and a state is at its own goal; the triangle inequality, which the quasimetric has by construction,
-then leaves the length of the shortest path as the largest distance. The policy goes where the distance is least, by
-way of dynamics in the latent space. Read top to bottom: settings, agent, update, losses, and the record that joins
-them.
+d(phi(s), psi(g)) learns the least number of steps from a state to a goal. Random pairs are pushed apart, subject to
+distances of at most 1 for a step and of 0 from a state to its own goal; by the triangle inequality, which a quasimetric
+satisfies by construction, the largest such distance is the length of the shortest path. The policy minimises the
+distance to the goal from the latent state that learnt dynamics predict for its action. Read top to bottom: settings,
+agent, update, losses, and the record that joins them.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -33,34 +32,35 @@ FIRST_MULTIPLIER = 0.01
 
 @dataclass(frozen=True)
 class QRLConfig(AgentConfig):
-    """Settings of quasimetric RL; the defaults are those of the authors' online runs, rates of the networks apart."""
+    """Settings of quasimetric RL; defaults of the authors' online runs, except the networks' learning rates."""
 
     energy: Literal["iqe", "mrn"] = "iqe"
     """The quasimetric: interval quasimetric embedding, or metric residual network."""
     push_offset: float = 15.0
-    """Distance up to which random pairs are pushed apart with nearly full weight. A task whose goals are many more
-    steps away needs more."""
+    """Distance up to which random pairs are pushed apart with nearly full weight. Tasks whose goals are many more steps
+    away need a larger one."""
     push_beta: float = 0.1
     """How sharply the push fades around the offset: its weight is sigmoid(beta (offset - d))."""
     epsilon: float = 0.25
-    """Allowed root mean square by which steps are longer than 1 and states away from their own goal."""
+    """Tolerance of the constraints: the mean squared excess of step distances over 1, plus the mean squared distance of
+    states to their own goal, may reach epsilon^2."""
     multiplier_learning_rate: float = 1e-2
-    """Step size of the Adam that raises, or lowers, the Lagrange multiplier, by way of softplus(raw)."""
+    """Adam learning rate of the Lagrange multiplier before its softplus."""
     dynamics_weight: float = 0.1
-    """Weight of the latent dynamics' loss beside the distance's."""
+    """Weight of the latent dynamics' loss in the critic's loss."""
     critic_learning_rate: float = 3e-4
-    """Step size of the Adam of both encoders and the latent dynamics together."""
+    """Adam learning rate of both encoders and the latent dynamics, which share one optimiser."""
     random_goals: float = 0.5
     """Share of the actor's rows whose goal is another row's; the rest keep their hindsight goal."""
     goal_sampling: hindsight.FutureDistribution = "uniform"
     """Which later state of the trajectory is the actor's hindsight goal: "geometric", "uniform", or "final", its last
-    one. The distance knows no discount, so that no horizon is special: hence "uniform"."""
+    one. The distance has no discount and so favours no horizon, hence "uniform"."""
     discount: float = 0.99
-    """Gamma of the geometric distribution over future goals; acts with goal_sampling "geometric" only."""
+    """Gamma of the geometric distribution over future goals; used only with goal_sampling "geometric"."""
     temperature_learning_rate: float = 3e-4
-    """Step size of the Adam of the log-temperature."""
+    """Adam learning rate of the log-temperature."""
     entropy_coefficient: float = 0.5
-    """Target entropy is minus this, times the action size."""
+    """The target entropy is minus this times the action size."""
 
 
 class QRLBatch(NamedTuple):
@@ -73,7 +73,7 @@ class QRLBatch(NamedTuple):
 
 
 class Critic(NamedTuple):
-    """phi(s), psi(g), whose distance is the critic's, and the change of phi(s) that an action brings."""
+    """phi(s) and psi(g), whose distance is learnt, and dynamics(phi(s), a), the predicted change of phi(s)."""
 
     phi: Encoder
     psi: Encoder
@@ -120,7 +120,6 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
     temperature_adam = parts.adam(settings.temperature_learning_rate, settings)
     multiplier_adam = parts.adam(settings.multiplier_learning_rate, settings)
     target_entropy = -settings.entropy_coefficient * spec.action_size
-    goal_indices = np.array(spec.goal_indices)
 
     def init(key: PRNGKeyArray) -> QRLAgent:
         actor_key, phi_key, psi_key, dynamics_key = jax.random.split(key, 4)
@@ -129,7 +128,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         critic = Critic(
             phi=Encoder.init(phi_key, spec.state_size, network),
             psi=Encoder.init(psi_key, spec.goal_size, network),
-            # At first no action changes anything.
+            # With a zero head, every action is predicted to change nothing at first.
             dynamics=Encoder(change.trunk, jax.tree.map(jnp.zeros_like, change.head)),
         )
         log_temperature, raw_multiplier = jnp.zeros(()), jnp.log(jnp.expm1(FIRST_MULTIPLIER))
@@ -180,12 +179,12 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         """mean softplus(beta (offset - d(s, g))) / beta over random pairs + multiplier (violation - epsilon^2), and
         the latent dynamics' loss.
 
-        Both constraints share a multiplier. The way to a goal is a chain of steps with the arrival, a step of length
-        0, as its last link: at one price all links give way alike.
+        Both constraints share one multiplier: a path to a goal is a chain of steps whose last, the arrival, has length
+        0, and at one price all of them give way alike.
         """
         # Stacked, so that encoder and distance are compiled once.
         z, z_next = critic.phi(jnp.stack([batch.state, batch.next_state]))
-        own_goal = critic.psi(batch.next_state[..., goal_indices])
+        own_goal = critic.psi(spec.achieved_goal(batch.next_state))
         random_goal = jnp.roll(own_goal, 1, axis=0)  # rows are drawn independently
         guess = predict(critic, z, batch.action)
         apart, step, arrival, there, back = distance(
@@ -214,19 +213,15 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         return jnp.mean(jnp.exp(log_temperature) * log_prob + left), -jnp.mean(log_prob)
 
     def relabel(replay: buffer.Replay, pairs: hindsight.Pairs) -> QRLBatch:
-        """The goal of a step is the goal part of the future state."""
-        future = buffer.gather(replay, "state", pairs.future, pairs.env)
-        return QRLBatch(
-            state=buffer.gather(replay, "state", pairs.time, pairs.env),
-            action=buffer.gather(replay, "action", pairs.time, pairs.env),
-            next_state=buffer.gather(replay, "next_state", pairs.time, pairs.env),
-            goal=future[..., goal_indices],
-        )
+        """Take each step's goal from its future state: the goal that it achieves."""
+        batch = parts.relabel_pairs(spec, replay, pairs)
+        next_state = buffer.gather(replay, "next_state", pairs.time, pairs.env)
+        return QRLBatch(state=batch.state, action=batch.action, next_state=next_state, goal=batch.goal)
 
     def diagnose(agent: QRLAgent, batch: QRLBatch) -> Metrics:
-        """Mean distances: to the hindsight goal, of one step (at most 1, if learnt), and to the own goal (0)."""
+        """Mean distances: to the hindsight goal, of one step (ideally at most 1), to a state's own goal (ideally 0)."""
         z, z_next = agent.critic.phi(batch.state), agent.critic.phi(batch.next_state)
-        own_goal = agent.critic.psi(batch.next_state[..., goal_indices])
+        own_goal = agent.critic.psi(spec.achieved_goal(batch.next_state))
         return {
             "distance": jnp.mean(distance(z, agent.critic.psi(batch.goal))),
             "step_distance": jnp.mean(distance(z, z_next)),
@@ -237,12 +232,12 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         return predict(agent.critic, agent.critic.phi(state), action)
 
     def trunks(agent: QRLAgent, state: Array, action: Array, goal: Array) -> dict[str, TrunkView]:
-        gradient = parts.moment(agent.critic_opt)
+        gradient = parts.first_moment(agent.critic_opt)
         return {
-            "actor": parts.view(agent.actor, parts.moment(agent.actor_opt), state, goal),
-            "phi": parts.view(agent.critic.phi, gradient.phi, state),
-            "psi": parts.view(agent.critic.psi, gradient.psi, goal),
-            "dynamics": parts.view(agent.critic.dynamics, gradient.dynamics, agent.critic.phi(state), action),
+            "actor": parts.trunk_view(agent.actor, parts.first_moment(agent.actor_opt), state, goal),
+            "phi": parts.trunk_view(agent.critic.phi, gradient.phi, state),
+            "psi": parts.trunk_view(agent.critic.psi, gradient.psi, goal),
+            "dynamics": parts.trunk_view(agent.critic.dynamics, gradient.dynamics, agent.critic.phi(state), action),
         }
 
     def value(agent: QRLAgent, state: Array, action: Array, goal: Array) -> Array:

@@ -26,9 +26,9 @@ class SACConfig(td.TDConfig):
     """Settings of soft actor-critic."""
 
     temperature_learning_rate: float = 3e-4
-    """Step size of the Adam of the log-temperature."""
+    """Adam learning rate of the log-temperature."""
     entropy_coefficient: float = 0.5
-    """Target entropy is minus this, times the action size."""
+    """The target entropy is minus this times the action size."""
 
 
 class SACAgent(NamedTuple):
@@ -69,7 +69,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         )
 
     def update(agent: SACAgent, batch: StepBatch, key: PRNGKeyArray) -> tuple[SACAgent, Metrics]:
-        """One step of critics, actor and temperature, all from the old parameters, then of the targets."""
+        """Step critics, actor and temperature, all from the old parameters, then the target networks."""
         actor_key, target_key = jax.random.split(key)
         target = jax.lax.stop_gradient(soft_targets(agent, batch, target_key))
         critic_loss, critic_grads = jax.value_and_grad(td.critic_loss)(agent.critics, batch, target)
@@ -94,14 +94,14 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
     def soft_targets(agent: SACAgent, batch: StepBatch, key: PRNGKeyArray) -> Array:
         """y = r + gamma (1 - terminated) (min_k Qbar_k(s', a') - alpha log pi(a' | s')), a' from the policy."""
         action, log_prob = policy.sample_with_log_prob(agent.actor(batch.next_state, batch.goal), key)
-        future = td.least(agent.targets, batch.next_state, action, batch.goal)
+        future = td.min_value(agent.targets, batch.next_state, action, batch.goal)
         return td.targets(spec, settings.discount, batch, future - jnp.exp(agent.log_temperature) * log_prob)
 
     def actor_loss_fn(
         actor: Policy, critics: Encoder, log_temperature: Array, batch: StepBatch, key: PRNGKeyArray
     ) -> tuple[Array, Array]:
         action, log_prob = policy.sample_with_log_prob(actor(batch.state, batch.goal), key)
-        value = td.least(critics, batch.state, action, batch.goal)
+        value = td.min_value(critics, batch.state, action, batch.goal)
         return jnp.mean(jnp.exp(log_temperature) * log_prob - value), -jnp.mean(log_prob)
 
     return td.record(

@@ -1,8 +1,9 @@
 """What the temporal-difference algorithms share: sparse rewards, hindsight experience replay, twin critics.
 
-The reward of a step is 1 where its outcome, the true next state, is a success by the task's own measure, else 0: the
-value of a policy is its discounted time at goal. Reaching a goal ends nothing. A terminated step has no future; a
-truncated one is an accident of the clock, and its future counts.
+The reward of a step is 1 if its outcome, the true next state, is a success, else 0: the value of a policy is its
+discounted time at goal. Success is the task's own measure; for Gymnasium environments, whose own JAX cannot compute,
+the success radius stands for it. Success ends no episode. A terminated step has no future; a truncated one is
+bootstrapped, as only the time limit ended it.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.algorithms import parts
@@ -27,23 +27,23 @@ COLUMNS = ("state", "action", "goal", "next_state", "terminated")
 
 @dataclass(frozen=True)
 class TDConfig(AgentConfig):
-    """Settings of both algorithms; those of the papers of SAC and TD3 (docs/baselines.md)."""
+    """Settings that SAC and TD3 share, with the defaults of their authors (docs/baselines.md)."""
 
     discount: float = 0.99
     """Gamma of the value, the discounted time at goal."""
     critic_learning_rate: float = 3e-4
-    """Step size of the Adam of both critics together."""
+    """Adam learning rate of both critics, which share one optimiser."""
     target_rate: float = 0.005
-    """Share of the online network that a target network takes on at each of its steps (tau)."""
+    """Weight of the online network in each moving-average update of its target network (tau)."""
     her_share: float = 0.0
-    """Share of a batch whose goal is one that its trajectory achieved later, in place of the commanded one."""
+    """Share of a batch whose commanded goal is replaced by one that its trajectory achieved then or later."""
     her: hindsight.HerStrategy = "future"
     """Which later outcome: "future" any, uniformly; "final" the trajectory's last; "mixed" either, with equal chance.
-    Acts with her_share above 0 only."""
+    Used only with her_share above 0."""
 
 
 def check(config: Config, spec: EnvSpec) -> None:
-    """Raise ConfigError for settings, or an environment, that these algorithms cannot run with."""
+    """Raise ConfigError for settings or an environment that these algorithms cannot run with."""
     if spec.grades is None and spec.success_radius == 0.0:
         raise ConfigError(
             f"agent.algorithm = {config.agent.algorithm!r} needs a reward for every goal, and {config.env.name} has no "
@@ -70,14 +70,14 @@ def values(critics: Encoder, state: Array, action: Array, goal: Array) -> Float[
     return jax.vmap(lambda critic: critic(inputs)[..., 0])(critics)
 
 
-def least(critics: Encoder, state: Array, action: Array, goal: Array) -> Float[Array, "B"]:
+def min_value(critics: Encoder, state: Array, action: Array, goal: Array) -> Float[Array, "B"]:
     """The smaller of the two critics' values."""
     return jnp.min(values(critics, state, action, goal), axis=0)
 
 
 def rewards(spec: EnvSpec, batch: StepBatch) -> Float[Array, "B"]:
     """1 where the step's outcome is at the goal, else 0."""
-    achieved = batch.next_state[..., np.array(spec.goal_indices)]
+    achieved = spec.achieved_goal(batch.next_state)
     return grade(spec, achieved, batch.goal)[1].astype(jnp.float32)
 
 
@@ -92,14 +92,14 @@ def critic_loss(critics: Encoder, batch: StepBatch, target: Float[Array, "B"]) -
 
 
 def draw(config: TDConfig, key: PRNGKeyArray, replay: buffer.Replay, shape: tuple[int, ...]) -> hindsight.Relabelled:
-    """Steps, and for a share of them the later step whose outcome becomes their goal."""
+    """Draw steps, and for a share of them the same or a later step whose achieved goal they get."""
     return hindsight.sample_relabelled(key, replay, shape, config.her, config.her_share)
 
 
 def relabel(spec: EnvSpec, replay: buffer.Replay, rows: hindsight.Relabelled) -> StepBatch:
-    """The steps with their goals, commanded or achieved."""
+    """Gather the steps with their goals, commanded or achieved."""
     commanded = buffer.gather(replay, "goal", rows.time, rows.env)
-    achieved = buffer.gather(replay, "next_state", rows.outcome, rows.env)[..., np.array(spec.goal_indices)]
+    achieved = spec.achieved_goal(buffer.gather(replay, "next_state", rows.outcome, rows.env))
     return StepBatch(
         state=buffer.gather(replay, "state", rows.time, rows.env),
         action=buffer.gather(replay, "action", rows.time, rows.env),
@@ -111,18 +111,18 @@ def relabel(spec: EnvSpec, replay: buffer.Replay, rows: hindsight.Relabelled) ->
 
 def trunks(agent: Any, state: Array, action: Array, goal: Array) -> dict[str, TrunkView]:
     """The actor's trunk and that of the first critic."""
-    pairs = agent.critics, parts.moment(agent.critic_opt)
+    pairs = agent.critics, parts.first_moment(agent.critic_opt)
     critic, gradient = (jax.tree.map(lambda leaf: leaf[0], pair) for pair in pairs)
     return {
-        "actor": parts.view(agent.actor, parts.moment(agent.actor_opt), state, goal),
-        "critic": parts.view(critic, gradient, state, action, goal),
+        "actor": parts.trunk_view(agent.actor, parts.first_moment(agent.actor_opt), state, goal),
+        "critic": parts.trunk_view(critic, gradient, state, action, goal),
     }
 
 
 def record(spec: EnvSpec, config: TDConfig, **own: Callable) -> Algorithm:
-    """The algorithm with these `init`, `act` and `update`.
+    """Complete an algorithm from its own `init`, `act` and `update`.
 
-    Its agent has fields `actor`, `critics`, `actor_opt` and `critic_opt`.
+    Its agent must have the fields `actor`, `critics`, `actor_opt` and `critic_opt`.
     """
     return Algorithm(
         columns=COLUMNS,
@@ -136,7 +136,7 @@ def record(spec: EnvSpec, config: TDConfig, **own: Callable) -> Algorithm:
 
 def value(agent: Any, state: Array, action: Array, goal: Array) -> Float[Array, "B"]:
     """What ranks actions: the smaller of the critics' values."""
-    return least(agent.critics, state, action, goal)
+    return min_value(agent.critics, state, action, goal)
 
 
 def diagnose(spec: EnvSpec, critics: Encoder, batch: StepBatch) -> Metrics:

@@ -23,16 +23,16 @@ from deepcrl.types import Metrics, StepBatch
 
 @dataclass(frozen=True)
 class TD3Config(td.TDConfig):
-    """Settings of TD3. Noise is on actions, which lie in [-1, 1] with it."""
+    """Settings of TD3. Noise is added to actions, which are then clipped to [-1, 1]."""
 
     policy_delay: int = 2
     """Critic updates per update of the actor and of all targets."""
     exploration_noise: float = 0.4
-    """Standard deviation of the noise on actions of mode "sample"."""
+    """Standard deviation of the noise on actions of the modes "sample" and "best_of_K"."""
     target_noise: float = 0.2
     """Standard deviation of the noise on the target policy's actions."""
     noise_clip: float = 0.5
-    """Largest noise on the target policy's actions."""
+    """The noise on the target policy's actions is clipped to ± this."""
 
 
 class TD3Agent(NamedTuple):
@@ -81,7 +81,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         )
 
     def update(agent: TD3Agent, batch: StepBatch, key: PRNGKeyArray) -> tuple[TD3Agent, Metrics]:
-        """One step of the critics; after every `policy_delay` of them one of the actor, then of all targets."""
+        """Step the critics; after every `policy_delay` such steps also the actor, then all target networks."""
         target = smoothed_targets(agent, batch, key)
         critic_loss, critic_grads = jax.value_and_grad(td.critic_loss)(agent.critics, batch, target)
         critics, critic_opt = parts.step(critic_adam, agent.critics, agent.critic_opt, critic_grads)
@@ -111,7 +111,7 @@ def build(config: Config, spec: EnvSpec) -> Algorithm:
         noise = settings.target_noise * jax.random.normal(key, batch.action.shape)
         noise = jnp.clip(noise, -settings.noise_clip, settings.noise_clip)
         action = jnp.clip(agent.target_actor(batch.next_state, batch.goal) + noise, -1.0, 1.0)
-        future = td.least(agent.target_critics, batch.next_state, action, batch.goal)
+        future = td.min_value(agent.target_critics, batch.next_state, action, batch.goal)
         return td.targets(spec, settings.discount, batch, future)
 
     def actor_loss_fn(actor: DeterministicPolicy, critics: Encoder, batch: StepBatch) -> Array:

@@ -1,4 +1,4 @@
-"""Looking into trained agents: where the critic sees value, and what the policy does."""
+"""Analyses of trained agents: the critic's values, the networks' blocks, and the policy's behaviour."""
 
 from deepcrl.analysis.behaviour import Behaviour, all_behaviours, by_goal, choose, farthest_goal
 from deepcrl.analysis.blocks import BlockNorms, block_norms

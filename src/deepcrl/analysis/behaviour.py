@@ -1,4 +1,4 @@
-"""A readable choice among many episodes: spread over the goals, successes and failures in their true proportion."""
+"""Choose a few of many episodes to draw: spread over the goals, successes and failures in their true proportion."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from deepcrl.evaluate import Episodes
 
 
 class Behaviour(NamedTuple):
-    """One episode, cut at its first end."""
+    """One episode, up to and including its first end."""
 
     episode: int
     """Its column in `Episodes`."""
@@ -25,7 +25,7 @@ class Behaviour(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Env steps."""
+        """Env steps of the episode."""
         return len(self.success)
 
     @property
@@ -39,7 +39,7 @@ class Behaviour(NamedTuple):
 
 
 def behaviour(episodes: Episodes, index: int) -> Behaviour:
-    """Episode `index` alone."""
+    """Behaviour in episode `index`."""
     length = int(episodes.alive[:, index].sum())
     achieved = episodes.achieved[:length, index]
     return Behaviour(
@@ -57,7 +57,7 @@ def all_behaviours(episodes: Episodes) -> list[Behaviour]:
 
 
 def by_goal(episodes: Iterable[Behaviour]) -> dict[tuple[float, ...], list[Behaviour]]:
-    """Episodes grouped by their goal, to the millimetre, in the order in which goals first come."""
+    """Episodes grouped by goal, rounded to millimetres, in order of first appearance."""
     groups: dict[tuple[float, ...], list[Behaviour]] = {}
     for one in episodes:
         groups.setdefault(_key(one), []).append(one)
@@ -65,11 +65,11 @@ def by_goal(episodes: Iterable[Behaviour]) -> dict[tuple[float, ...], list[Behav
 
 
 def choose(episodes: Episodes, count: int = 16) -> list[Behaviour]:
-    """At most `count` episodes, near goals first.
+    """Choose at most `count` episodes, near goals first.
 
-    As many of them have failed as among all episodes, rounded, and at least one of each kind that occurs. Within a
-    kind every goal comes once before any comes twice; where goals are too many, they are taken at even ranks of
-    distance. The choice depends on nothing but the episodes.
+    The share of failures is that among all episodes, rounded; successes and failures that occur have at least one each
+    if `count` is 2 or more. Within either kind every goal comes once before any comes twice; too many goals are thinned
+    at even ranks of distance. The choice is deterministic.
     """
     every = all_behaviours(episodes)
     reached = [one for one in every if one.reached]
@@ -82,9 +82,9 @@ def choose(episodes: Episodes, count: int = 16) -> list[Behaviour]:
 
 
 def farthest_goal(scene: Scene, start: Float[np.ndarray, "G"], goals: Float[np.ndarray, "K G"]) -> int:
-    """Row of the goal with the longest way from `start`: over free cells in a maze, straight on an open plane.
+    """Index of the goal farthest from `start`: by shortest path over free cells in a maze, by straight line on a plane.
 
-    The first two coordinates count; the first of equals is taken.
+    Only the first two coordinates count. Of equal paths the one with the longer straight line is taken, then the first.
     """
     straight = np.linalg.norm(goals[:, :2] - start[:2], axis=-1)
     if scene.layout is None:
@@ -95,7 +95,7 @@ def farthest_goal(scene: Scene, start: Float[np.ndarray, "G"], goals: Float[np.n
 
 
 def _rank(one: Behaviour) -> tuple:
-    """Order of display: by straight distance from the start, then goal by goal."""
+    """Sort key for display: straight distance from the start in whole metres, then goal, then episode."""
     return round(float(np.linalg.norm(one.goal - one.path[0])), 0), _key(one), one.episode
 
 
@@ -118,12 +118,12 @@ def _spread(episodes: list[Behaviour], count: int) -> list[Behaviour]:
 
 
 def _cell(scene: Scene, position: Float[np.ndarray, "G"]) -> tuple[int, int]:
-    i, j = np.round(np.asarray(position[:2]) / scene.cell_size).astype(int)
+    i, j = scene.cell_of(position)
     return int(i), int(j)
 
 
 def _steps_from(layout: tuple[str, ...], first: tuple[int, int]) -> dict[tuple[int, int], int]:
-    """Cells that can be reached, with the number of moves to them."""
+    """Number of moves from `first` to every cell that can be reached (breadth-first search)."""
     steps, queue = {first: 0}, deque([first])
     while queue:
         i, j = queue.popleft()

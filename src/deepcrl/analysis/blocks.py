@@ -1,4 +1,4 @@
-"""What every residual block of a run's networks adds, and how it is being changed (paper, Figure 17)."""
+"""Size of what every residual block of a run's networks adds, and of its gradients (paper, Figure 17)."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -18,28 +18,28 @@ NUM_ENVS = 16
 
 
 class BlockNorms(NamedTuple):
-    """Of one network, for each of its blocks."""
+    """Norms in one network, block by block."""
 
     added: Float[np.ndarray, " blocks"]
     """Root mean square over features of what the block adds, mean over states."""
     stream: Float[np.ndarray, " blocks+1"]
     """Root mean square of what leaves the stem, and of what leaves each block."""
     gradient: Float[np.ndarray, " blocks"]
-    """L2 norm of the mean of the block's last gradients, about ten: Adam's first moment."""
+    """L2 norm of Adam's first moment of the block's parameters, a mean over about the last ten gradients."""
 
 
 def block_norms(
     run_dir: str | Path, *, which: agent_lib.Which | int = "latest", steps: int = 100, seed: int = 0
 ) -> dict[str, BlockNorms]:
-    """The networks of a run's agent, by name, at a checkpoint, on the states of fresh episodes.
+    """Block norms of the networks of a run's agent, by name, at a checkpoint, on the states of fresh episodes.
 
     Args:
-        which: "latest", "best", or the checkpoint of a number of collections; `checkpoint.keep` says how many stay.
-        steps: env steps that the agent does in each of 16 environments; all of their states are used.
-        seed: of those.
+        which: "latest", "best", or a checkpoint by its number of collections; `checkpoint.keep` says how many are kept.
+        steps: env steps of the agent in each of 16 environments; all of their states are used.
+        seed: seed of those episodes.
 
     Raises:
-        ConfigError: when the folder holds no run, the algorithm shows no trunks, or `steps` is below 1.
+        ConfigError: when the folder holds no run, the algorithm exposes no trunks, or `steps` is below 1.
         CheckpointError: when no checkpoint can be used.
     """
 
@@ -56,7 +56,8 @@ def block_norms(
 
 
 def trunk_views(run_dir: str | Path, which: agent_lib.Which | int, steps: int, seed: int) -> dict[str, TrunkView]:
-    """A run's trunks on the states of fresh episodes: of all steps in 16 environments. Raises as `block_norms` does."""
+    """Trunks of a run's agent, with inputs from `steps` env steps in each of 16 environments. Raises as `block_norms`
+    does."""
     agent = agent_lib.load_agent(run_dir, which)
     if agent.trunks is None:
         raise ConfigError(f"agent.algorithm = {agent.config.agent.algorithm!r} shows no trunks to look into")

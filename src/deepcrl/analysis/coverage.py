@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 
 from deepcrl import checkpoint
 from deepcrl.config import ConfigError
-from deepcrl.envs.layouts import cells
+from deepcrl.envs.layouts import walls
 from deepcrl.folder import load_config
-from deepcrl.program import build, check_unchanged, init_replay, make_envs
+from deepcrl.program import build, check_unchanged, init_replay
 from deepcrl.replay.buffer import Replay, valid_times
 
 
@@ -22,15 +22,15 @@ class Coverage(NamedTuple):
     first_visit: Float[np.ndarray, "rows columns"]
     """Env steps of the whole run, over all environments, before the first visit; infinite without one, NaN in walls."""
     env_steps: Int[np.ndarray, "K"]
-    """Ascending, hundredths of the run apart."""
+    """Env steps from 0 to the end, one hundredth of the run apart."""
     share: Float[np.ndarray, "K"]
     """Share of the free cells visited until then."""
     first_step: int
-    """Env step from which on the replay still holds what was collected; above 0, earlier visits are unknown."""
+    """First env step that the replay still holds; above 0, earlier visits are unknown."""
 
 
 def coverage(run_dir: str | Path) -> Coverage:
-    """From the replay in the run's newest checkpoint.
+    """Coverage of a run's maze, from the replay in its newest checkpoint.
 
     Raises:
         ConfigError: when the folder holds no run, or another configuration than the checkpoint's, or its environment
@@ -39,20 +39,19 @@ def coverage(run_dir: str | Path) -> Coverage:
     """
     run_dir = Path(run_dir)
     config = load_config(run_dir)
-    env = make_envs(config)[0]
-    scene, spec = env.scene, env.spec
+    program, folder = build(config), run_dir / "checkpoints"
+    scene, spec = program.env.scene, program.env.spec
     if scene.layout is None:
         raise ConfigError(f"{config.env.name} has no cells that could be counted")
-    program, folder = build(config), run_dir / "checkpoints"
     newest = checkpoint.newest(folder)
     replay, info = checkpoint.restore(folder, newest, jax.eval_shape(lambda: init_replay(program)), part="replay")
     check_unchanged(config, info, run_dir, newest)
     states, first = stored_states(replay)
-    return of_positions(states[..., list(spec.goal_indices[:2])], first, scene.layout, scene.cell_size)
+    return of_positions(spec.achieved_goal(states)[..., :2], first, scene.layout, scene.cell_size)
 
 
 def stored_states(replay: Replay) -> tuple[Float[np.ndarray, "T N S"], int]:
-    """What a replay still holds, oldest first, and the time of the first."""
+    """States that a replay still holds, oldest first, and the time of the first, in steps of each environment."""
     first, end = map(int, valid_times(replay))
     column = np.asarray(replay.columns["state"])
     return column[np.arange(first, end) % len(column)], first
@@ -61,7 +60,7 @@ def stored_states(replay: Replay) -> tuple[Float[np.ndarray, "T N S"], int]:
 def of_positions(
     position: Float[np.ndarray, "T N 2"], first_time: int, layout: tuple[str, ...], cell_size: float
 ) -> Coverage:
-    """From where N environments were at each of T steps, the first of which is their `first_time`-th."""
+    """Coverage by the positions of N environments at T steps, from step `first_time` of each environment on."""
     length, num_envs = position.shape[:2]
     cell = np.round(position / cell_size).astype(int)
     rows, columns = len(layout), max(map(len, layout))
@@ -69,10 +68,9 @@ def of_positions(
     steps = np.broadcast_to((first_time + np.arange(length))[:, None] * num_envs, (length, num_envs))
     first_visit = np.full((rows, columns), np.inf)
     np.minimum.at(first_visit, (cell[..., 0], cell[..., 1]), steps)
-    walls = np.full((rows, columns), True)
-    walls[tuple(cells(layout, "RG.B").T)] = False
-    first_visit[walls] = np.nan
+    free = ~walls(layout)
+    first_visit[~free] = np.nan
     when = np.linspace(0, (first_time + length) * num_envs, 101).round().astype(int)
-    visits = first_visit[~walls]
+    visits = first_visit[free]
     share = np.array([np.mean(visits <= step) for step in when])
     return Coverage(layout, first_visit, when, share, first_time * num_envs)

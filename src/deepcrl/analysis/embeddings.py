@@ -1,4 +1,4 @@
-"""Where along an episode the embeddings of states and actions lie apart (paper, Figure 10)."""
+"""Spread of the state-action embeddings along an episode (paper, Figure 10)."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from deepcrl.analysis.visits import visits
 from deepcrl.config import ConfigError
 
 NEAR = 0.25
-"""Last part of the way to the goal, by steps, that counts as near it."""
+"""Last share of an episode's steps to its goal that counts as near the goal."""
 
 
 class Embeddings(NamedTuple):
@@ -20,7 +20,7 @@ class Embeddings(NamedTuple):
 
     embedding: Float[np.ndarray, "T R"]
     plane: Float[np.ndarray, "T 2"]
-    """Their first two principal components."""
+    """First two principal components of `embedding`."""
     explained: Float[np.ndarray, "2"]
     """Share of the variance that each of the two explains."""
     distance: Float[np.ndarray, "T"]
@@ -28,9 +28,9 @@ class Embeddings(NamedTuple):
 
     @property
     def spread_near_goal(self) -> float:
-        """Mean distance between the embeddings of the last quarter of the steps, over that of all of them.
+        """Mean pairwise distance of the embeddings of the last quarter of the steps, divided by that of all steps.
 
-        A quarter of an even straight line has 0.25; more means that the states near the goal are spread further.
+        About 0.25 for embeddings evenly spaced on a straight line; more means that they spread further near the goal.
         """
         last = max(2, round(NEAR * len(self.embedding)))
         return _mean_distance(self.embedding[-last:]) / _mean_distance(self.embedding)
@@ -39,13 +39,13 @@ class Embeddings(NamedTuple):
 def embeddings(
     run_dir: str | Path, *, which: agent_lib.Which | int = "latest", episodes: int = 64, seed: int = 0
 ) -> Embeddings:
-    """Of the episode that takes longest to its goal, among those of `episodes` fresh ones that reach it at all.
+    """Embeddings along the episode that takes longest to reach its goal, of those among `episodes` fresh ones that do.
 
     Actions are those of the run's evaluations (`evaluation.mode`).
 
     Raises:
-        ConfigError: when the folder holds no run, the algorithm embeds nothing, or all alike or in one number, or no
-            episode reaches its goal from further away than a few steps.
+        ConfigError: when the folder holds no run, the algorithm has no embeddings, they are all equal or of size 1, or
+            no episode reaches its goal after 8 steps or more.
         CheckpointError: when no checkpoint can be used.
     """
     agent = agent_lib.load_agent(run_dir, which)
@@ -64,9 +64,9 @@ def embeddings(
 
 
 def principal_plane(x: Float[np.ndarray, "T R"]) -> tuple[Float[np.ndarray, "T 2"], Float[np.ndarray, "2"]]:
-    """The first two principal components of rows, and the share of the variance that each explains.
+    """The rows' first two principal components, and the share of the variance that each explains.
 
-    The sign of each is such that its largest entry is positive.
+    Signs are such that the entry of largest magnitude is positive.
     """
     centred = x - x.mean(axis=0)
     left, size, _ = np.linalg.svd(centred, full_matrices=False)
@@ -76,6 +76,6 @@ def principal_plane(x: Float[np.ndarray, "T R"]) -> tuple[Float[np.ndarray, "T 2
 
 
 def _mean_distance(x: np.ndarray) -> float:
-    """Between all pairs of different rows."""
+    """Mean distance over all pairs of different rows."""
     distance = np.linalg.norm(x[:, None] - x[None, :], axis=-1)
     return float(distance.sum() / (len(x) * (len(x) - 1)))

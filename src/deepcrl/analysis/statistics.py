@@ -1,4 +1,4 @@
-"""Scores of runs and what several seeds say together: mean, interquartile mean, 95% bootstrap intervals."""
+"""Scores of runs and statistics over seeds: mean, interquartile mean, 95% bootstrap intervals."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 LAST = 5
-"""Evaluations whose mean is a run's score (paper, Table 1)."""
+"""Number of last evaluations whose mean is a run's score (paper, Table 1)."""
 RESAMPLES = 10_000
 
 
 class Estimate(NamedTuple):
-    """A statistic over seeds and its 95% percentile bootstrap interval, which one seed has not."""
+    """A statistic over seeds and its 95% percentile bootstrap interval; None for a single seed."""
 
     value: float
     low: float | None
@@ -25,13 +25,18 @@ class Estimate(NamedTuple):
 
 
 def score(rows: Sequence[Mapping[str, Any]], metric: str = "eval/time_at_goal") -> float:
-    """A run's score: the mean of its last five evaluations, the untrained policy's not among them.
+    """A run's score: the mean of its last five evaluations, without the untrained policy's.
 
-    Of a metric that not every evaluation has, such as one of a maze's cells, the last five that have it; NaN where none
+    If not every evaluation has the metric, such as one for a single maze cell, the last five that have it; NaN if none
     has.
     """
-    trained = [row[metric] for row in rows if row["gradient_steps"] > 0 and _has(row, metric)]
-    return float(np.mean(trained[-LAST:])) if trained else math.nan
+    last = last_values(rows, metric)
+    return float(np.mean(last)) if last else math.nan
+
+
+def last_values(rows: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
+    """What `score` is the mean of."""
+    return [row[metric] for row in rows if row["gradient_steps"] > 0 and _has(row, metric)][-LAST:]
 
 
 def interquartile_mean(scores: Sequence[float] | np.ndarray, axis: int = -1) -> Any:
@@ -43,7 +48,7 @@ def interquartile_mean(scores: Sequence[float] | np.ndarray, axis: int = -1) -> 
 
 
 def estimate(scores: Sequence[float], statistic: Callable[..., Any]) -> Estimate:
-    """The statistic of all seeds' scores, and how far it moves when seeds are drawn anew with replacement.
+    """A statistic of the seeds' scores, and its bootstrap interval from seeds resampled with replacement.
 
     Args:
         statistic: a function of scores and the keyword `axis` along which they lie, such as `numpy.mean`.
@@ -57,14 +62,14 @@ def estimate(scores: Sequence[float], statistic: Callable[..., Any]) -> Estimate
 
 
 def probability_of_improvement(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """How probable it is that a run of ours scores higher than one of theirs: the share of all pairs in which it does,
-    ties counted half (Agarwal et al., 2021; Mann and Whitney's U over the number of pairs)."""
+    """Probability that a run of `ours` scores higher than one of `theirs`: the share of all pairs in which it does,
+    ties counted half (Agarwal et al., 2021; the Mann-Whitney U over the number of pairs)."""
     difference = np.asarray(ours)[:, None] - np.asarray(theirs)[None, :]
     return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
 
 
 def improvement(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
-    """`probability_of_improvement` with its interval, over seeds drawn anew on both sides."""
+    """`probability_of_improvement` with its bootstrap interval, from seeds resampled on both sides."""
     value = probability_of_improvement(ours, theirs)
     if min(len(ours), len(theirs)) < 2:
         return Estimate(value, None, None)
@@ -79,10 +84,10 @@ def improvement(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
 def critical_depth(scores: Mapping[int, Sequence[float]]) -> Estimate:
     """The depth at which the mean score jumps (paper, Figure 5): the one that gains most over the next smaller one.
 
-    The interval is over seeds drawn anew at every depth.
+    The interval comes from resampling the seeds of every depth.
 
     Args:
-        scores: of each depth's seeds; two depths or more.
+        scores: the seeds' scores by depth, for two depths or more.
     """
     depths = sorted(scores)
     rng = np.random.default_rng(0)
@@ -108,12 +113,12 @@ def reaches(
 
 
 def _has(row: Mapping[str, Any], metric: str) -> bool:
-    """Whether there is a number; what was not finite is null in a row that was written."""
+    """Whether a row has a finite value of a metric; others are null in rows read from a file."""
     return row.get(metric) is not None and math.isfinite(row[metric])
 
 
 def rank_correlation(x: Float[np.ndarray, " K"], y: Float[np.ndarray, " K"]) -> float:
-    """Spearman's: the correlation of the ranks, those of equal values averaged. NaN where one of them is constant."""
+    """Spearman's rank correlation, with the mean rank for ties; NaN where `x` or `y` is constant."""
     x, y = _ranks(x), _ranks(y)
     x, y = x - x.mean(), y - y.mean()
     size = np.sqrt(np.sum(x**2) * np.sum(y**2))

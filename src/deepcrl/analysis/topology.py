@@ -1,4 +1,4 @@
-"""Whether a critic's value follows the ways through a maze or the straight lines through its walls (Figure 9)."""
+"""Whether a critic's value follows the paths through a maze or the straight lines through its walls (Figure 9)."""
 
 import heapq
 import math
@@ -20,34 +20,34 @@ from deepcrl.program import make_envs
 
 DIAGONAL = math.sqrt(2.0)
 EPISODES = 8
-"""Of the agent itself, for every goal."""
+"""Episodes of the agent itself for every goal."""
 
 
 class OwnWay(NamedTuple):
-    """An episode of the agent itself towards a goal, until it reaches it."""
+    """The agent's own way to a goal: one episode, up to the step at which it reaches the goal."""
 
     position: Float[np.ndarray, "T 2"]
     place: Int[np.ndarray, "T 2"]
-    """On the grid."""
+    """Grid indices of the positions."""
     value: Float[np.ndarray, "T"]
-    """Of the policy's mean action."""
+    """Critic's value of the policy's mean action."""
 
 
 class Topology(NamedTuple):
-    """The critic's value for one goal beside two distances to it: all over a grid, NaN inside walls, and on the way
+    """The critic's value for one goal beside two distances to it: over a whole grid, NaN inside walls, and on the ways
     that the agent itself takes there.
 
-    A critic learns what follows from what was done at a place. One that the agent passes only when it is sent elsewhere
-    has a low value however near it is, so that what is known of walls shows on the agent's own way.
+    A critic learns what followed after the actions taken at a place. A place that the agent passes only on its way to
+    other goals has a low value however near it is; so what the critic knows of walls shows on the agent's own ways.
     """
 
     map: ValueMap
     straight: Float[np.ndarray, "I J"]
-    """Metres to the goal through everything."""
+    """Metres to the goal in a straight line, through walls."""
     path: Float[np.ndarray, "I J"]
-    """Metres to the goal along the shortest way over the grid."""
+    """Metres to the goal along the shortest path over the grid."""
     own_ways: list[OwnWay]
-    """Those of some fresh episodes towards this goal that reach it."""
+    """Ways of those of `EPISODES` fresh episodes with this goal that reach it."""
 
     @property
     def rank_straight(self) -> float:
@@ -56,29 +56,30 @@ class Topology(NamedTuple):
 
     @property
     def rank_path(self) -> float:
-        """Spearman's correlation between value and nearness along the shortest way."""
+        """Spearman's correlation between value and nearness along the shortest path."""
         return rank_correlation(self._free(self.map.values), -self._free(self.path))
 
     @property
     def sides_with_path(self) -> float:
-        """Of the pairs of places that the two distances order differently, the share in which the value orders them
-        as the shortest way does; ties count half. 1: the critic knows every wall; 0: it knows none."""
+        """Share of pairs that the value orders as the shortest path does, of those pairs of grid cells that the two
+        distances order differently; ties count half. 1: the critic knows every wall; 0: it knows none."""
         return _sides_with_path(*map(self._free, (self.map.values, self.straight, self.path)))
 
     @property
     def rank_path_on_own_way(self) -> float:
-        """`rank_path` of the places on the agent's own ways; NaN where it does not reach the goal."""
+        """`rank_path` over the grid cells on the agent's own ways; NaN where it does not reach the goal."""
         value, _, path = self._on_own_ways()
         return rank_correlation(value, -path) if len(value) else math.nan
 
     @property
     def sides_with_path_on_own_way(self) -> float:
-        """`sides_with_path` of the places on the agent's own ways; NaN where it does not reach the goal, or where the
-        straight line and the way order all of these places alike."""
+        """`sides_with_path` over the grid cells on the agent's own ways; NaN where it does not reach the goal, or where
+        straight line and shortest path order all of these cells alike."""
         return _sides_with_path(*self._on_own_ways())
 
     def _on_own_ways(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean value, straight and path of every place on the own ways, however many steps are spent there."""
+        """Mean value, straight and path of every grid cell on the own ways; a cell counts once, however many steps are
+        spent there."""
         if not self.own_ways:
             return np.zeros(0), np.zeros(0), np.zeros(0)
         places, of = np.unique(np.concatenate([way.place for way in self.own_ways]), axis=0, return_inverse=True)
@@ -86,7 +87,7 @@ class Topology(NamedTuple):
         mean = np.bincount(of.ravel(), value) / np.bincount(of.ravel())
         on = ((places >= 0) & (places < self.path.shape)).all(axis=1)  # a layout may be open at its border
         places, mean = places[on], mean[on]
-        free = np.isfinite(self.path[tuple(places.T)])  # the centre of a place may lie in a wall
+        free = np.isfinite(self.path[tuple(places.T)])  # the centre of a grid cell may lie in a wall
         i, j = places[free].T
         return mean[free], self.straight[i, j], self.path[i, j]
 
@@ -105,21 +106,21 @@ def _sides_with_path(value: np.ndarray, straight: np.ndarray, path: np.ndarray) 
 
 
 def topology(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int = 30, seed: int = 0) -> Topology:
-    """For one goal. Raises ConfigError as `value_map` does."""
+    """Topology for one goal. Raises ConfigError as `value_map` does."""
     found = value_map(agent, goal, resolution, seed)
     x, y = np.meshgrid(found.x_centres, found.y_centres, indexing="ij")
     free = np.isfinite(found.values)
     straight = np.where(free, np.hypot(x - goal[0], y - goal[1]), np.nan)
     spacing = float(found.x[1] - found.x[0])
     nearest = np.unravel_index(np.nanargmin(straight), straight.shape)
-    # The way over the grid ends at the grid's place nearest to the goal; what lies between is added to all.
+    # Paths over the grid end at the cell nearest to the goal; its distance to the goal is added to all.
     path = shortest_ways(free, (int(nearest[0]), int(nearest[1]))) * spacing + straight[nearest]
     path = np.where(np.isfinite(path), path, np.nan)
     return Topology(found, straight, path, _own_ways(agent, found, seed))
 
 
 def _own_ways(agent: LoadedAgent, found: ValueMap, seed: int) -> list[OwnWay]:
-    """The agent acts as in its evaluations."""
+    """Ways of fresh episodes that reach the goal; the agent acts in the mode of its evaluations."""
     goal = found.goal
     seen = visits(agent, EPISODES, agent.env.spec.episode_length, seed, agent.config.evaluation.mode, goal)
     at_goal = seen.success & seen.first
@@ -135,7 +136,7 @@ def _own_ways(agent: LoadedAgent, found: ValueMap, seed: int) -> list[OwnWay]:
 def topologies(
     run_dir: str | Path, *, which: agent_lib.Which | int = "latest", resolution: int = 30, seed: int = 0
 ) -> list[Topology]:
-    """For every goal cell of the maze that a run is evaluated in, the nearest to its start first.
+    """Topology for every goal cell of the maze that a run is evaluated in, by the length of the path from the start.
 
     Raises:
         ConfigError: when the folder holds no run, the environment is no maze, or the algorithm has no critic.
@@ -160,10 +161,10 @@ def topologies(
 
 
 def shortest_ways(free: Bool[np.ndarray, "I J"], goal: tuple[int, int]) -> Float[np.ndarray, "I J"]:
-    """Length of the shortest way to `goal` from every place of a grid, in grid spacings; infinite where there is none.
+    """Length of the shortest path to `goal` from every cell of a grid, in grid spacings; infinite where there is none.
 
-    Ways go to the eight neighbours and cut no corner of a wall (Dijkstra). They exceed the shortest ways of the plane
-    by 8% at most.
+    Dijkstra's algorithm over the eight neighbours, without cutting corners of walls. The paths exceed the shortest ones
+    in the plane by 8% at most.
     """
     length = np.full(free.shape, np.inf)
     length[goal] = 0.0

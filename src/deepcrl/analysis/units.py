@@ -16,25 +16,25 @@ DORMANT = 0.025
 
 
 class Units(NamedTuple):
-    """Of one network."""
+    """Effective ranks and dormant units of one network."""
 
     rank: Float[np.ndarray, " blocks+1"]
     """Effective rank of what leaves the stem, and of what leaves each block; at most the width."""
     dormant: Float[np.ndarray, " blocks"]
-    """Share of the units of each block, all of its layers together, that are dormant."""
+    """Share of dormant units in each block, over all of its layers."""
     width: int
 
 
 def units(
     run_dir: str | Path, *, which: agent_lib.Which | int = "latest", steps: int = 100, seed: int = 0
 ) -> dict[str, Units]:
-    """The networks of a run's agent, by name, on the states of fresh episodes.
+    """Units of the networks of a run's agent, by name, on the states of fresh episodes.
 
     Args:
-        steps: env steps that the agent does in each of 16 environments; all of their states are used.
+        steps: env steps of the agent in each of 16 environments; all of their states are used.
 
     Raises:
-        ConfigError: when the folder holds no run, the algorithm shows no trunks, or `steps` is below 1.
+        ConfigError: when the folder holds no run, the algorithm exposes no trunks, or `steps` is below 1.
         CheckpointError: when no checkpoint can be used.
     """
     found = {}

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from deepcrl.agent import LoadedAgent
 from deepcrl.config import ConfigError
+from deepcrl.envs.layouts import walls
 from deepcrl.envs.protocol import EnvSpec, Scene
 
 # Rows per compiled call; the last call is padded to it, so that there is one program.
@@ -55,7 +56,7 @@ def value_map(agent: LoadedAgent, goal: Float[np.ndarray, "G"], resolution: int 
         resolution: grid cells along the longer side, rounded up to a whole number per cell of a maze.
 
     Raises:
-        ConfigError: when goals are not positions in a plane, or the algorithm has no critic to ask.
+        ConfigError: when goals are not positions in a plane, the algorithm has no critic, or `resolution` is below 1.
     """
     spec, scene = agent.env.spec, agent.env.scene
     check_planar(spec, scene)
@@ -95,7 +96,7 @@ def values(agent: LoadedAgent, states: Float[np.ndarray, "K S"], goal: Float[np.
 
 def _edges(scene: Scene, points: Float[np.ndarray, "K 2"], resolution: int) -> tuple[np.ndarray, np.ndarray]:
     if scene.layout is None:
-        # A square around everything that may be met, with a margin of a tenth.
+        # A square around all sampled starts and goals, with a margin of a tenth.
         middle = (points.max(axis=0) + points.min(axis=0)) / 2
         half = 1.1 * max(float(np.ptp(points, axis=0).max()) / 2, 1e-3)
         steps = np.linspace(-half, half, resolution + 1)
@@ -110,7 +111,5 @@ def _in_wall(scene: Scene, points: Float[np.ndarray, "I J 2"]) -> np.ndarray:
     """Whether a position lies in a wall cell [I, J]."""
     if scene.layout is None:
         return np.zeros(points.shape[:-1], bool)
-    wide = max(map(len, scene.layout))
-    walls = np.array([[letter == "#" for letter in row.ljust(wide, "#")] for row in scene.layout])
-    cell = np.round(points / scene.cell_size).astype(int)
-    return walls[cell[..., 0], cell[..., 1]]
+    cell = scene.cell_of(points)
+    return walls(scene.layout)[cell[..., 0], cell[..., 1]]

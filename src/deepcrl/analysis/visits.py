@@ -1,4 +1,4 @@
-"""The states that an agent goes through in fresh episodes, whole, as evaluations do not keep them."""
+"""Full states that an agent visits in fresh episodes; evaluations keep only the achieved goals."""
 
 from typing import NamedTuple
 
@@ -37,20 +37,20 @@ def visits(
     mode: str = "mean",
     goal: Float[np.ndarray, "G"] | None = None,
 ) -> Visits:
-    """Let an agent act in its evaluation environment, its first episodes towards `goal` where one is given.
+    """Let an agent act in its evaluation environment; a `goal`, where given, is that of the first episodes.
 
     Raises:
         ConfigError: when `steps` is below 1.
     """
     if steps < 1:
         raise ConfigError(f"steps = {steps} must be at least 1")
-    env, where = agent.env.compiled(), np.array(agent.env.spec.goal_indices)
+    env = agent.env.compiled()
     options = None if goal is None else {"goal": goal}
     now, rows, first = env.reset(jax.random.key(seed), num_envs, options), [], np.ones(num_envs, bool)
     for index in range(steps):
         action = agent.act(now.state, now.goal, mode=mode, seed=(seed * 1_000_003 + index) % 2**32)
-        state = np.array(now.state)  # a copy: engines on the host may write into theirs
-        row = (state, action, now.goal, state[:, where], now.distance, now.success, first)
+        state = np.array(now.state)  # a copy: engines on the host may overwrite their arrays
+        row = (state, action, now.goal, env.spec.achieved_goal(state), now.distance, now.success, first)
         rows.append(tuple(np.array(column) for column in row))
         now = env.step(now, action)
         first = first & ~np.asarray(now.terminated | now.truncated)

@@ -1,4 +1,4 @@
-"""What a critic has learnt, measured on one batch. Every number is computed; none is a constant."""
+"""Metrics of what a critic has learnt, computed on one batch."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from deepcrl.types import Metrics
 def logit_diagnostics(logits: Float[Array, "B B"], ended: Bool[Array, "B"] | None = None) -> Metrics:
     """InfoNCE accuracy, mean energies of positive and negative pairs, mean logsumexp over goals.
 
-    Columns with `ended` are one and the same outcome: a row whose own is among them finds it in any.
+    All columns with `ended` are the same outcome, so for a row with `ended` any of them counts as a hit.
     """
     size = logits.shape[0]
     positives = jnp.diagonal(logits)

@@ -1,4 +1,4 @@
-"""Energies f(x, y): how much alike two embeddings are, per pair and for all pairs of a batch (paper, section 3)."""
+"""Energies f(x, y): similarity of two embeddings, row by row and for all pairs of a batch (paper, section 3)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from jaxtyping import Array, Float
 
 COSINE_EPS = 1e-6
 COMPONENTS = 8
-"""Parts K into which the quasimetrics split an embedding; its size must be a multiple of twice as many."""
+"""Number K of components into which the quasimetrics split an embedding; its size must be a multiple of 2 K."""
 
 
 class Energy(NamedTuple):
-    """One similarity in its two forms; `pairwise(x, y)[i, j] == paired(x, y)` of row i and row j."""
+    """An energy in its two forms, with `pairwise(x, y)[i, j] == paired(x[i], y[j])`."""
 
     paired: Callable[[Float[Array, "... R"], Float[Array, "... R"]], Float[Array, "..."]]
     pairwise: Callable[[Float[Array, "B R"], Float[Array, "K R"]], Float[Array, "B K"]]
@@ -26,10 +26,10 @@ def safe_sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def squared_distances(x: Float[Array, "B R"], y: Float[Array, "K R"]) -> Float[Array, "B K"]:
-    """All squared L2 distances from one matrix product, |x|^2 + |y|^2 - 2 x.y, no [B, K, R] array.
+    """Squared L2 distances of all pairs as |x|^2 + |y|^2 - 2 x.y, from one matrix product without a [B, K, R] array.
 
-    Distances do not change when both sides are shifted alike; shifting by the mean of `y` first keeps the three terms
-    small, so that little is lost where they cancel. The product is in full float32: a GPU's default has ten bits.
+    Both sides are first shifted by the mean of `y`, which changes no distance and keeps the three terms small, so that
+    little precision is lost to cancellation. The product is in full float32: a GPU's default keeps 10 mantissa bits.
     """
     centre = jax.lax.stop_gradient(jnp.mean(y, axis=0, keepdims=True))
     x, y = x - centre, y - centre
@@ -44,14 +44,14 @@ def _normalise(x: Float[Array, "... R"]) -> Float[Array, "... R"]:
 
 
 def mrn(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "..."]:
-    """Metric residual network: mean over components of an asymmetric part and a metric (Liu et al., 2023).
+    """Metric residual network: mean over components of an asymmetric part plus a metric (Liu et al., 2023).
 
-    Of each component, the first half gives max_k relu(x_k - y_k), the second half the L2 distance. Inputs broadcast.
+    A component's first half gives max_k relu(x_k - y_k), its second half the L2 distance. Inputs broadcast.
     """
     x, y = _components(x), _components(y)
     half = x.shape[-1] // 2
     largest, squares = -jnp.inf, jnp.zeros(())
-    # Feature by feature, so that of all pairs no array with their features is made; three times as fast on a CPU.
+    # A loop over features avoids a [B, K, R] array for all pairs; three times as fast on a CPU.
     for k in range(half):
         largest = jnp.maximum(largest, x[..., k] - y[..., k])
         squares = squares + jnp.square(x[..., half + k] - y[..., half + k])
@@ -59,14 +59,14 @@ def mrn(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "...
 
 
 def iqe(x: Float[Array, "... R"], y: Float[Array, "... R"]) -> Float[Array, "..."]:
-    """Interval quasimetric: half the mean and half the maximum over components (Wang and Isola, 2022; alpha stays 1/2).
+    """Interval quasimetric embedding: 0.5 mean + 0.5 max over components (Wang and Isola, 2022, alpha fixed at 1/2).
 
     A component's distance is the length of the union of the intervals [x_k, max(x_k, y_k)]. Inputs broadcast.
     """
     x, y = jnp.broadcast_arrays(_components(x), _components(y))
     order = jnp.argsort(x, axis=-1)
     low, high = (jnp.take_along_axis(ends, order, axis=-1) for ends in (x, jnp.maximum(x, y)))
-    # From left to right, an interval adds what lies beyond all that came before it.
+    # From left to right, each interval adds only its part beyond all the previous ones.
     covered = jax.lax.cummax(high, axis=high.ndim - 1)
     before = jnp.concatenate([low[..., :1], covered[..., :-1]], axis=-1)
     lengths = jnp.sum(jax.nn.relu(high - jnp.maximum(low, before)), axis=-1)
@@ -111,4 +111,4 @@ ENERGIES: dict[str, Energy] = {
     ),
 }
 QUASIMETRICS = ("mrn", "iqe")
-"""Energies that are distances with a direction: minus the length of the way from x to y."""
+"""Energies that are the negative of a quasimetric: d(x, y) and d(y, x) may differ."""

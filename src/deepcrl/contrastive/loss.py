@@ -21,7 +21,7 @@ def backward_infonce(logits: Logits) -> Scalar:
 
 
 def symmetric_infonce(logits: Logits) -> Scalar:
-    """Mean of forward and backward, so that the scale beside the penalty stays that of either."""
+    """Mean of forward and backward; not their sum, so that its scale relative to the penalty is that of either."""
     return 0.5 * (forward_infonce(logits) + backward_infonce(logits))
 
 
@@ -32,9 +32,9 @@ def binary_nce(logits: Logits) -> Scalar:
 
 
 def flat_nce(logits: Logits) -> Scalar:
-    """Mean_i of c_i = logsumexp_{j != i}(L_ij - L_ii), over negatives only.
+    """mean_i c_i with c_i = logsumexp_{j != i}(L_ij - L_ii), over negatives only.
 
-    Its gradient is that of FlatNCE, exp(c_i - stop_gradient(c_i)), whose own value is always 1 and says nothing.
+    Same gradient as FlatNCE, exp(c_i - stop_gradient(c_i)), whose value is always 1 and would be useless as a metric.
     """
     size = logits.shape[0]
     negatives = jnp.where(jnp.eye(size, dtype=bool), -jnp.inf, logits)

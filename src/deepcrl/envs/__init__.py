@@ -1,4 +1,4 @@
-"""Environments: tasks written once, stepped by a physics engine of choice. The only room that steps a simulator."""
+"""Environments: tasks written once, stepped by a choice of engines. Only this package steps a simulator."""
 
 from deepcrl.envs.registry import make_env, register
 

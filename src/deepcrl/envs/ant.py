@@ -22,10 +22,10 @@ SUCCESS_RADIUS = 0.5
 MARKER_HEIGHT = 0.01
 EASY_RADIUS = 2.0
 HEALTHY_HEIGHT = (0.2, 1.0)
-"""Torso heights in metres outside of which the ant has fallen, or flown."""
+"""Lowest and highest healthy torso heights, in metres; outside them the ant has fallen, or flown."""
 START_HEIGHT = 0.55
 START_JOINTS = (0.0, 1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 1.0)
-"""Hip and ankle of legs 1 to 4, in radians: the feet below the knees."""
+"""Hip and ankle angles of legs 1 to 4 in radians, with the feet below the knees."""
 POSITION_NOISE = 0.1
 VELOCITY_NOISE = 0.1
 TIME_STEP = 0.01
@@ -40,12 +40,12 @@ ANKLE_AXES = ((-1, 1, 0), (1, 1, 0), (-1, 1, 0), (1, 1, 0))
 ANKLE_RANGES = ((30, 70), (-70, -30), (-70, -30), (30, 70))
 """Degrees."""
 ACTUATED_LEGS = (4, 1, 2, 3)
-"""Actuators come hip then ankle, leg by leg in this order."""
+"""Order of the legs in the action; each has its hip, then its ankle."""
 GEAR = 150.0
 DENSITY = 5.0
 LINK_MASS = 1.0
-"""Kilograms of each of the nine links on Brax's spring engine, which the paper's ants ran on. With the model file's own
-masses, a tenth of that in all, the same motors throw the ant over its healthy height within two seconds."""
+"""Kilograms of each of the nine links, as on Brax's spring engine, which the paper's ants ran on. With the model file's
+masses, a tenth of that in total, the same motors throw the ant above its healthy height within two seconds."""
 LEG_PARTS = ("hip", "ankle")
 LIMB_RADIUS = 0.08
 TORSO_RADIUS = 0.25
@@ -53,7 +53,7 @@ SEGMENT = 0.2
 """Metres along x and y from torso to hip and from hip to ankle; the foot is twice as far from the ankle."""
 
 Masks = tuple[int, int]
-"""What a geom touches: MuJoCo's contype and conaffinity."""
+"""Contact bitmasks of a geom: MuJoCo's contype and conaffinity."""
 
 
 class Touch(NamedTuple):
@@ -106,7 +106,7 @@ def ant_task(layout: Layout | None, episode_length: int | None) -> Task:
 
 
 def ant_random_start_task(episode_length: int | None) -> Task:
-    """The open plane's task, but started anywhere 10 m from the goal instead of at the origin."""
+    """The open-plane task, started at a random point 10 m from the goal instead of at the origin."""
     task = ant_task(None, episode_length)
 
     def reset(key: PRNGKeyArray) -> tuple[Physics, Float[Array, "2"]]:
@@ -119,7 +119,7 @@ def ant_random_start_task(episode_length: int | None) -> Task:
 
 
 def ant_stitching_task(layout: Layout, distances: tuple[int, ...], episode_length: int | None) -> Task:
-    """A corridor maze whose starts and goals are exact cell centres so many cells apart (paper, Figure 11)."""
+    """A corridor maze whose starts and goals are cell centres one of `distances` cells apart (paper, Figure 11)."""
     task = ant_task(layout, episode_length)
     pairs, probabilities = stitching_pairs(layout, distances)
     centres = jnp.asarray(pairs * CELL_SIZE, jnp.float32)
@@ -136,7 +136,7 @@ def ant_stitching_task(layout: Layout, distances: tuple[int, ...], episode_lengt
 def draw_body(
     position_key: PRNGKeyArray, velocity_key: PRNGKeyArray, start: Float[Array, "2"], height: float = START_HEIGHT
 ) -> tuple[Float[Array, "15"], Float[Array, "14"]]:
-    """Positions and velocities of an ant about to stand at x, y."""
+    """Noisy start pose and velocity of an ant with its torso at `start` (x, y) and `height`."""
     centre = jnp.concatenate([start, jnp.array([height, 1.0, 0.0, 0.0, 0.0, *START_JOINTS])])
     pose = centre + jax.random.uniform(position_key, (15,), minval=-POSITION_NOISE, maxval=POSITION_NOISE)
     quaternion = pose[3:7] / jnp.linalg.norm(pose[3:7])
@@ -149,12 +149,12 @@ def draw_goal(layout: Layout | None, key: PRNGKeyArray) -> Float[Array, "2"]:
 
 
 def observe_body(physics: Physics) -> Float[Array, "29"]:
-    """The ant's own positions and velocities, of whatever else there is none."""
+    """Positions (15) and velocities (14) of the ant alone, without other bodies."""
     return jnp.concatenate([physics["qpos"][:15], physics["qvel"][:14]])
 
 
 def has_fallen(physics: Physics) -> Bool[Array, ""]:
-    """Whether the torso is below, or above, what is healthy."""
+    """Whether the torso is outside of HEALTHY_HEIGHT."""
     height = physics["qpos"][2]
     return (height < HEALTHY_HEIGHT[0]) | (height > HEALTHY_HEIGHT[1])
 
@@ -181,7 +181,7 @@ def ant_model(layout: Layout | None, link_mass: float | None = None) -> "mujoco.
 
 
 def weigh(mujoco, model: "mujoco.MjModel", link_mass: float) -> None:
-    """Give the torso, the hips and the ankles `link_mass` kilograms each, their inertias in proportion."""
+    """Set the mass of torso, hips and ankles to `link_mass` kilograms each, and scale their inertias in proportion."""
     links = [
         model.body(name).id for name in ("torso", *(f"{part}_{leg}" for leg in (1, 2, 3, 4) for part in LEG_PARTS))
     ]
@@ -191,14 +191,14 @@ def weigh(mujoco, model: "mujoco.MjModel", link_mass: float) -> None:
 
 
 def set_options(mujoco, spec: "mujoco.MjSpec") -> None:
-    """Solver, time step and defaults of all ant models."""
+    """Set solver, time step and geom defaults, common to all ant models."""
     spec.compiler.degree = True
     set_newton(mujoco, spec, TIME_STEP, SOLVER_ITERATIONS, LINE_SEARCH_ITERATIONS)
     spec.default.geom.density, spec.default.geom.friction = DENSITY, (1.0, 0.5, 0.5)
 
 
 def add_ant(mujoco, spec: "mujoco.MjSpec", touch: Touch) -> None:
-    """Torso, legs and motors."""
+    """Add torso, legs and motors."""
     sphere, hinge = mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtJoint.mjJNT_HINGE
     torso_masks, hip_masks, foot_masks = (dict(zip(("contype", "conaffinity"), masks)) for masks in touch)
     motion = {"armature": 1.0, "damping": 1.0}

@@ -1,4 +1,4 @@
-"""The ant that is to push a ball to a goal, on an open plane or in a maze (docs/fidelity.md)."""
+"""The ant that has to push a ball to a goal, on an open plane or in a maze (docs/fidelity.md)."""
 
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 GOAL_DISTANCE = 5.0
 """Metres from the origin to the goal on the open plane."""
 BALL_ADVANCE = 0.2
-"""On the open plane the ball starts about this fraction of the way to the goal,"""
+"""On the open plane the ball starts on a circle, centred at this fraction of the way from origin to goal."""
 BALL_DISTANCE = 1.0
-"""and so many metres from there, on any side."""
+"""Radius of that circle, in metres."""
 BALL_RADIUS = 0.5
 SUBSTEPS = ant.SUBSTEPS
 
@@ -52,7 +52,7 @@ def ant_ball_task(layout: Layout | None, episode_length: int | None) -> Task:
         else:
             start = jnp.asarray(start_cell(layout) * ant.CELL_SIZE, jnp.float32)
             pose, velocity = ant.draw_body(position_key, velocity_key, start)
-            # In these mazes the ant starts at the very centre of its cell, else as noisily as anywhere.
+            # In these mazes, unlike all others, the torso's x and y have no noise; the rest of the pose has.
             pose = pose.at[:2].set(start)
             ball = draw_cell(ball_key, layout, ant.CELL_SIZE, "B")
             goal = draw_cell(goal_key, layout, ant.CELL_SIZE, "G")
@@ -71,7 +71,7 @@ def ant_ball_task(layout: Layout | None, episode_length: int | None) -> Task:
 
 
 def ant_ball_model(layout: Layout | None, link_mass: float | None = None) -> "mujoco.MjModel":
-    """Compile ant, its links weighing `link_mass` kilograms if given, ball and surroundings.
+    """Compile ant, ball and surroundings; each link of the ant weighs `link_mass` kilograms, if given.
 
     Coordinates: ant (15 positions, 14 velocities), ball x, y, goal marker x, y.
     """
@@ -91,10 +91,10 @@ def ant_ball_model(layout: Layout | None, link_mass: float | None = None) -> "mu
 
 
 def _add_ball(mujoco, spec: "mujoco.MjSpec", reach: tuple[float, float]) -> None:
-    """A ball that slides without turning, with an armature as inert as the ant's joints."""
+    """Add a ball that slides without turning, with the armature of the ant's joints."""
     ball = spec.worldbody.add_body(name="ball", pos=(0, 0, BALL_RADIUS))
     for name, axis in (("ball_x", (1, 0, 0)), ("ball_y", (0, 1, 0))):
         ball.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, range=reach, armature=1.0)
-    # The density of the sources' two concentric spheres together.
+    # Sum of the densities of the two concentric spheres in the original model files.
     sphere, size = mujoco.mjtGeom.mjGEOM_SPHERE, (BALL_RADIUS, 0, 0)
     ball.add_geom(name="ball", type=sphere, size=size, density=1.1, contype=1, rgba=OBJECT_RGBA)

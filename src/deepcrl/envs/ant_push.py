@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import mujoco
 
 GOAL_CORNER = (16.0, 8.0)
-"""The goal is at least so far along x and y, or along y and x,"""
+"""Corner, nearest to the origin, of the square that goals are drawn from; x and y are swapped at random."""
 GOAL_SPREAD = 2.0
-"""and at most so many metres farther along each."""
+"""Side of that square, in metres."""
 START_HEIGHT = 0.75
 WALLS = (
     ((-4.0, 20.0), (8.0, 8.0)),
@@ -27,7 +27,7 @@ WALLS = (
     ((20.0, -4.0), (8.0, 8.0)),
     ((0.0, -8.0), (12.0, 4.0)),
 )
-"""Centre x, y and half the extents along them, in metres."""
+"""Centre (x, y) and half-sizes along x and y, in metres."""
 WALL_HEIGHT = 4.0
 BOX_START = (8.0, 8.0, 2.0)
 """The box starts 0.2 m above the floor."""
@@ -86,7 +86,7 @@ def ant_push_task(episode_length: int | None) -> Task:
 def ant_push_model() -> "mujoco.MjModel":
     """Compile ant, walls and box.
 
-    Coordinates: ant (15 positions, 14 velocities), box x, y, z from its start, goal marker x, y.
+    Coordinates: ant (15 positions, 14 velocities), box x, y, z relative to BOX_START, goal marker x, y.
     """
     import mujoco
 

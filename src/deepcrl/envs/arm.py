@@ -23,25 +23,25 @@ SUBSTEPS = 25
 SUCCESS_RADIUS, EASY_RADIUS, HARD_RADIUS = 0.1, 0.3, 0.03
 """Metres between the cube, or the arm's last link, and its goal."""
 GRASPS = {"success": (0.05, 0.02), "easy": (0.15, 0.05), "hard": (0.02, 0.005)}
-"""Metres from the cube to the middle between the fingertips, and of their distance from TIP_DISTANCE."""
+"""Tolerances in metres: from the cube to the fingertips' midpoint, and of their distance from TIP_DISTANCE."""
 START_JOINTS = (1.571, 0.742, 0.0, -1.571, 0.0, 3.054, 1.449)
-"""Radians: the hand above the far side of the table."""
+"""In radians; the hand starts above the far side of the table."""
 START_HAND = (0.0, 0.6, 0.2)
-"""The same for a hand without an arm, in metres."""
+"""Start position of a hand without an arm, in metres."""
 START_FINGER = 0.04
 JOINT_COMMANDS = (1.5708, 0.741765, 0.0, -1.5708, 0.0, 3.05435, 1.4487)
 """Angles that action 0 commands."""
 MOVED_JOINTS = (0, 1, 3, 5)
 JOINT_SPANS = (1.2217, 0.741765, 1.5010, 0.69815)
-"""How far action 1 moves the command of each of these joints. The others hold their angles."""
+"""Radians by which action 1 shifts the command of each moved joint; the commands of the others stay constant."""
 HAND_SPAN = 0.2
-"""Metres that action 1 commands a hand without an arm to move."""
+"""Metres that action 1 commands a hand without an arm to move from its present position."""
 OPEN, CLOSED = 255.0, 0.0
 """Controls of the fingers."""
 SENSOR_SCALE = 0.1
 """Observed finger force per newton."""
 PLOT_CELL = 0.1
-"""Metres per cell where a map of the table needs a scale."""
+"""Metres per cell on maps of the table."""
 
 
 def _square(x: float, y: float, z: float, half: float, half_z: float = 0.0) -> Area:
@@ -126,10 +126,10 @@ def arm_task(scene: ArmScene, episode_length: int | None) -> Task:
     State, in metres, radians and seconds; what a scene lacks is left out:
         cube position (3), joint angles (7; a hand without an arm has none),
         position and velocity of the last link, or of the hand without an arm (3 + 3),
-        positions of both fingertips (3 + 3; to grasp only), distance between fingertips, or else knuckles (1),
-        mean force of the fingers (1; of the hand without an arm only).
-    Action: targets of joints 1, 2, 4 and 6 (4), or steps of the hand without an arm along x, y and z (3); then, with
-    fingers, whether to close them (1): positive closes, all else opens.
+        positions of both fingertips (3 + 3; grasping only), distance between fingertips, or without tips knuckles (1),
+        mean force of the fingers (1; hand without an arm only).
+    Action: target angles of joints 1, 2, 4 and 6 (4), or displacements x, y and z of the hand without an arm (3); then,
+    with fingers, the gripper (1): positive closes it, zero or negative opens it.
     """
     sizes = _sizes(scene)
     grasps = scene.goal is None
@@ -160,7 +160,7 @@ def _draw(key: PRNGKeyArray, area: Area) -> Float[Array, "3"]:
 
 
 def _reset(scene: ArmScene, key: PRNGKeyArray) -> tuple[Physics, Float[Array, "G"]]:
-    """The robot at rest in its one start pose; cube and goal drawn."""
+    """Draw cube and goal; the robot always starts at rest in the same pose."""
     cube_key, goal_key = jax.random.split(key)
     upright = jnp.array([1.0, 0.0, 0.0, 0.0])
     robot = START_HAND if scene.hand_only else START_JOINTS
@@ -179,7 +179,7 @@ def _reset(scene: ArmScene, key: PRNGKeyArray) -> tuple[Physics, Float[Array, "G
 
 
 def _mark_goal(scene: ArmScene, physics: Physics, goal: Float[Array, "G"]) -> Physics:
-    """The marker is the second of the free bodies, or the only one; to grasp, it is at the left fingertip's goal."""
+    """Move the marker, the second or only free body, to the goal; when grasping, to the left fingertip's goal."""
     first = 0 if scene.cube is None else 7
     return {**physics, "qpos": physics["qpos"].at[first : first + 3].set(goal[:3])}
 
@@ -210,13 +210,13 @@ def _control(scene: ArmScene, action: Float[Array, "A"], physics: Physics) -> Fl
 
 
 def _grasp_goal(cube: Float[Array, "3"]) -> Float[Array, "7"]:
-    """Left fingertip, right fingertip and their distance when they hold the cube: left lies towards +x."""
+    """Left (towards +x) and right fingertip positions, and their distance, when the fingers hold the cube."""
     aside = jnp.array([TIP_DISTANCE / 2, 0.0, 0.0])
     return jnp.concatenate([cube + aside, cube - aside, jnp.array([TIP_DISTANCE])])
 
 
 def _grasp_grades(achieved: Float[Array, "7"], goal: Float[Array, "7"]) -> dict[str, Bool[Array, ""]]:
-    """The cube is the middle of the goal's fingertips."""
+    """Grade a grasp by GRASPS, with the cube at the midpoint of the goal's fingertips."""
     middle, cube = (achieved[:3] + achieved[3:6]) / 2, (goal[:3] + goal[3:6]) / 2
     offset, misfit = jnp.linalg.norm(middle - cube), jnp.abs(achieved[6] - goal[6])
     return {name: (offset < far) & (misfit < loose) for name, (far, loose) in GRASPS.items()}

@@ -1,7 +1,7 @@
-"""The Franka arm and what it works on, built from scratch: record of a scene in, MuJoCo model out.
+"""The Franka arm and its workspace, built from scratch: compiles an `ArmScene` to a MuJoCo model.
 
-What touches what is said pair by pair; every other geom is decoration, without mass. Coordinates: cube (a free body: 7
-positions, 6 velocities), goal marker (likewise), seven joints or the x, y, z of a hand without an arm, then fingers.
+Only the geom pairs of `touching` collide; all other geoms are decoration. Coordinates: cube (a free body: 7 positions,
+6 velocities), goal marker (likewise), seven joints or the x, y, z of a hand without an arm, then fingers.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,19 +17,19 @@ SOLVER_ITERATIONS = 6
 LINE_SEARCH_ITERATIONS = 12
 
 CUBE_HALF = 0.03
-"""Metres; so are all lengths."""
+"""In metres, as all lengths here."""
 TIP_HALF = 0.005
 TIP_DISTANCE = 0.075
-"""Between the centres of two fingertips that hold the cube."""
+"""Distance between the centres of two fingertips that hold the cube."""
 
 JOINT_RANGES = (None, (-1.7628, 1.7628), None, (-3.0718, -0.0698), None, (-0.0175, 3.7525), None)
 """Radians; None turns freely. Joints have neither damping nor armature."""
 CONTROL_RANGE = (-2.8973, 2.8973)
-"""Of the joints without a range of their own."""
+"""Control range of joints without a range of their own, and of the slides of a hand without an arm."""
 JOINT_GAINS = (4500.0, 4500.0, 2000.0, 2000.0, 1000.0, 1000.0, 1000.0)
 JOINT_STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 2000.0)
-"""A servo's torque is gain * command - stiffness * (angle + velocity / 10). Where the two differ, as in the paper's
-scenes, it comes to rest at gain / stiffness of its command."""
+"""A servo's torque is gain * command - stiffness * (angle + velocity / 10). Where gain and stiffness differ, as in the
+paper's scenes, it comes to rest at command * gain / stiffness."""
 JOINT_FORCES = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
 """Largest torques in newton metres."""
 FINGER_FORCE = 500.0
@@ -39,11 +39,11 @@ HAND_GAIN = 1000.0
 HAND_FORCE = 87.0
 
 EFFECTOR_POSITION, EFFECTOR_VELOCITY = slice(0, 3), slice(3, 6)
-"""Where in "sensordata" the frame of the last link, or of the hand without an arm, is and how fast it moves."""
+"""Slices of "sensordata": position and velocity of the last link's frame, or of the hand's without an arm."""
 LEFT, RIGHT = slice(6, 9), slice(9, 12)
-"""Where the two fingers are: their tips in a scene that has tips, else their frames' origins, the knuckles."""
+"""Slices of "sensordata": positions of the fingertips, or without tips of the finger frames' origins, the knuckles."""
 FINGER_FORCES = slice(12, 14)
-"""Forces of the two finger servos, in a scene without an arm."""
+"""Slice of "sensordata": forces of the two finger servos, in a scene without an arm."""
 
 _TURN_LEFT, _TURN_RIGHT = (0.707107, -0.707107, 0.0, 0.0), (0.707107, 0.707107, 0.0, 0.0)
 
@@ -119,7 +119,7 @@ class Finger(NamedTuple):
     """Metres along z from the mount's origin to the knuckles."""
     quaternions: tuple[tuple[float, float, float, float], tuple[float, float, float, float]]
     reach: float
-    """How far each slides out."""
+    """Range of each finger's slide."""
     gain: float
     """Newtons per unit of control; 255 units open the fingers fully."""
 
@@ -136,20 +136,20 @@ class Area(NamedTuple):
 
 
 class ArmScene(NamedTuple):
-    """What the arm is to do, and where."""
+    """A task of the arm: where cube and goal are drawn, and what stands on the table."""
 
     cube: Area | None
     """Where the cube's centre starts; None: there is no cube, and the arm has no fingers."""
     goal: Area | None
     """Where goals lie; None: the goal is to hold the cube, and the fingers have tips."""
     patches: tuple[Area, ...] = ()
-    """Marked on the table: starts, goals. Nothing touches them."""
+    """Areas marked on the table, of starts, then of goals; nothing collides with them."""
     bins: tuple[Area, ...] = ()
-    """Walls around starts and around goals; z tells their height."""
+    """Areas enclosed by walls, of starts, then of goals; z gives the walls' height."""
     fences: tuple[Area, ...] = ()
     """Invisible walls that only the cube touches."""
     hand_only: bool = False
-    """A hand on slides along x, y and z takes the place of the arm."""
+    """Replace the arm by a hand on slides along x, y and z."""
 
 
 _BONE_RGBA = (0.93, 0.94, 0.95, 1.0)
@@ -170,7 +170,7 @@ _LOOKS = (
     (("joint", (0, 0, -0.06), (0, 0, 0.06), 0.05), ("bone", (0, 0, 0), (0.088, 0, 0), 0.042)),
     (("joint", (0, 0, -0.02), (0, 0, 0.09), 0.044),),
 )
-"""What the base and then each link look like: kind, both ends, radius. Bones are capsules, joints are cylinders."""
+"""Visual geoms of the base, then of each link: kind, both ends, radius. Bones are capsules, joints are cylinders."""
 
 
 def arm_model(scene: ArmScene) -> "mujoco.MjModel":
@@ -212,7 +212,7 @@ def touching(scene: ArmScene) -> list[tuple[str, str]]:
 
 
 def bin_walls(index: int, area: Area) -> list[tuple[str, tuple[float, ...], tuple[float, ...]]]:
-    """Name, centre and half-sizes of the four walls around a bin, whose half-sizes reach to their middles."""
+    """(name, centre, half-sizes) of a bin's four walls; the bin's own half-sizes reach to the middle of its walls."""
     (x, y, z), (half_x, half_y, half_z) = area
     along_x, along_y = (half_x + _WALL_HALF, _WALL_HALF, half_z), (_WALL_HALF, half_y - _WALL_HALF, half_z)
     return [
@@ -236,14 +236,14 @@ def _set_options(mujoco, spec: "mujoco.MjSpec", scene: ArmScene) -> None:
 
 
 def _add_camera(spec: "mujoco.MjSpec") -> None:
-    """What sees the arm across the table."""
+    """Add a camera that faces the arm across the table; set lighting and extent."""
     spec.worldbody.add_camera(name="track", pos=(0.75, 1.65, 0.9), xyaxes=(-0.82, 0.57, 0, -0.28, -0.4, 0.87))
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = (0.35, 0.35, 0.35), (0.25, 0.25, 0.25)
     spec.stat.center, spec.stat.extent = (0, 0.4, 0.2), 1.2
 
 
 def _add_areas(mujoco, spec: "mujoco.MjSpec", scene: ArmScene) -> None:
-    """Patches, bins and fences."""
+    """Add patches, bins and fences."""
     box, world = mujoco.mjtGeom.mjGEOM_BOX, spec.worldbody
     for area, rgba in zip(scene.patches, _AREA_RGBA):
         world.add_geom(type=box, pos=area.centre, size=area.half, rgba=rgba)
@@ -255,7 +255,7 @@ def _add_areas(mujoco, spec: "mujoco.MjSpec", scene: ArmScene) -> None:
 
 
 def _add_marker(mujoco, spec: "mujoco.MjSpec", scene: ArmScene) -> None:
-    """The goal as a ghost, at rest where the reset puts it: of the cube, of the point to reach or of two fingertips."""
+    """Add a ghost of the goal (cube, point to reach or two fingertips), which stays where the reset puts it."""
     marker = spec.worldbody.add_body(name="goal_marker", gravcomp=1.0)
     marker.add_freejoint(name="goal_marker")
     box, sphere = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE
@@ -269,9 +269,9 @@ def _add_marker(mujoco, spec: "mujoco.MjSpec", scene: ArmScene) -> None:
 
 
 def _add_servo(mujoco, spec: "mujoco.MjSpec", joint, force: float, gain: float, stiffness: float, control) -> None:
-    """A position servo with force limit."""
-    # MuJoCo's integrator neglects the damping of an actuator that is at a limit of its own, and MJX does not: with the
-    # limit on the joint instead they agree.
+    """Add a position servo with a force limit."""
+    # MuJoCo's integrator neglects the damping of an actuator that is at its own force limit, and MJX does not; with the
+    # limit on the joint instead, they agree.
     joint.actfrclimited, joint.actfrcrange = True, (-force, force)
     target = {"target": joint.name, "trntype": mujoco.mjtTrn.mjTRN_JOINT}
     servo = spec.add_actuator(name=joint.name, ctrlrange=control, biastype=mujoco.mjtBias.mjBIAS_AFFINE, **target)
@@ -280,7 +280,7 @@ def _add_servo(mujoco, spec: "mujoco.MjSpec", joint, force: float, gain: float, 
 
 
 def _add_arm(mujoco, spec: "mujoco.MjSpec"):
-    """Seven links and their servos; returns the last link, which carries the hand."""
+    """Add seven links and their servos; return the last link, which carries the hand."""
     body = spec.worldbody
     _add_looks(mujoco, body, _LOOKS[0])
     for index, link in enumerate(LINKS):
@@ -294,7 +294,7 @@ def _add_arm(mujoco, spec: "mujoco.MjSpec"):
         servo = JOINT_FORCES[index], JOINT_GAINS[index], JOINT_STIFFNESS[index]
         _add_servo(mujoco, spec, joint, *servo, limits or CONTROL_RANGE)
         _add_looks(mujoco, body, _LOOKS[index + 1])
-    # The capsule has no mass: the link's explicit inertia stands for all that it carries.
+    # The capsule adds no mass: the link's explicit inertia includes all that it carries.
     orientation = (0.653282, 0.653282, -0.270598, -0.270598)
     capsule = {"type": mujoco.mjtGeom.mjGEOM_CAPSULE, "size": (0.04, 0.06, 0), "rgba": _BONE_RGBA}
     body.add_geom(name="hand", pos=(0, 0, 0.142), quat=orientation, **capsule)
@@ -312,7 +312,7 @@ def _add_looks(mujoco, body, looks) -> None:
 
 
 def _add_hand(mujoco, spec: "mujoco.MjSpec"):
-    """The hand that slides by itself, palm down; its slides read world x, y and z."""
+    """Add and return the hand without an arm, palm down, on slides whose coordinates are world x, y and z."""
     hand = spec.worldbody.add_body(name="hand", quat=(0.0, -(0.5**0.5), 0.5**0.5, 0.0), gravcomp=1.0)
     for name, axis, limits in zip("xyz", ((0, -1, 0), (-1, 0, 0), (0, 0, -1)), HAND_RANGES):
         joint = hand.add_joint(name=f"hand_{name}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, range=limits)
@@ -324,7 +324,7 @@ def _add_hand(mujoco, spec: "mujoco.MjSpec"):
 
 
 def _add_fingers(mujoco, spec: "mujoco.MjSpec", mount, fingers: Finger, tips: bool) -> None:
-    """Two fingers that open by the same amount, each with a servo, and with `tips` a small body at each end."""
+    """Add two fingers coupled to open equally, each with a servo and, with `tips`, a small body at its end."""
     box, hinge, slide = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE
     for side, quaternion in zip(("left", "right"), fingers.quaternions):
         name = f"{side}_finger"
@@ -346,7 +346,7 @@ def _add_fingers(mujoco, spec: "mujoco.MjSpec", mount, fingers: Finger, tips: bo
 
 
 def _add_sensors(mujoco, spec: "mujoco.MjSpec", scene: ArmScene, mount: str) -> None:
-    """In the order of the slices above."""
+    """Add sensors in the order of the slices above."""
     kinds = mujoco.mjtSensor
 
     def add(name: str, kind, body: str) -> None:

@@ -1,15 +1,15 @@
-"""The table of environments for reading: as text on the terminal, as Markdown in the documentation."""
+"""The table of environments, formatted as text for the terminal and as Markdown for the documentation."""
 
 from typing import NamedTuple
 
 from deepcrl.envs.registry import ENVIRONMENTS, make_env
 
 PICTURES = "images/envs"
-"""Folder of the pictures, seen from the documentation."""
+"""Folder of the pictures, relative to docs/."""
 
 
 class Row(NamedTuple):
-    """One environment. Sizes are numbers of entries, the episode env steps, the radius metres."""
+    """One environment: vector sizes, episode length in env steps, success radius in metres."""
 
     name: str
     state: int

@@ -1,6 +1,6 @@
-"""Whether a task's spec, its functions and what callers hand to it fit together; each misfit is one line.
+"""Checks that a task's spec, its functions and its callers' arrays fit together; errors are one line each.
 
-Shapes are looked at where arrays are traced, or costs a microsecond: nothing here runs the task once more.
+Shapes are checked while tracing, or where a check costs only a microsecond; nothing here runs the task again.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from deepcrl.envs.protocol import EnvSpec, EnvState
 
 
 def check_spec(spec: EnvSpec) -> None:
-    """Raise ConfigError, naming the field, for a spec that no environment can have."""
+    """Raise ConfigError, naming the field, for an invalid spec."""
     for name in ("state_size", "goal_size", "action_size", "episode_length"):
         if (value := getattr(spec, name)) < 1:
             raise ConfigError(f"spec.{name} = {value} must be at least 1")

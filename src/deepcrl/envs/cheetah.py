@@ -1,4 +1,4 @@
-"""The half cheetah: a planar runner that is to come to rest five metres on (docs/fidelity.md)."""
+"""The half cheetah: a planar runner that has to reach a goal 5 m away and stay there (docs/fidelity.md)."""
 
 import math
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +26,7 @@ LINE_SEARCH_ITERATIONS = 50
 TOTAL_MASS = 14.0
 """Kilograms of cheetah and goal marker together: the cheetah alone has 13.37."""
 RADIUS = 0.046
-"""Of all capsules, in metres."""
+"""Radius of all capsules, in metres."""
 
 
 class Segment(NamedTuple):
@@ -37,16 +37,16 @@ class Segment(NamedTuple):
     at: tuple[float, float]
     """x and z of the hinge in the parent's frame."""
     centre: tuple[float, float]
-    """x and z of the capsule's centre, seen from the hinge."""
+    """x and z of the capsule's centre, relative to the hinge."""
     tilt: float
-    """Rotation about y of the capsule, which else stands upright."""
+    """Rotation of the capsule about y; upright at 0."""
     half_length: float
     limits: tuple[float, float]
     stiffness: float
     damping: float
     gear: float
     touches: bool
-    """Whether it meets the floor."""
+    """Whether it collides with the floor."""
 
 
 SEGMENTS = (
@@ -119,7 +119,7 @@ def _set_options(mujoco, spec: "mujoco.MjSpec") -> None:
 
 
 def _add_cheetah(mujoco, spec: "mujoco.MjSpec") -> None:
-    """Torso with head, two legs and their motors."""
+    """Add torso with head, two legs and their motors."""
     hinge, slide, capsule = mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtGeom.mjGEOM_CAPSULE
 
     def add_capsule(body, centre: tuple[float, float], tilt: float, half_length: float, **more) -> None:

@@ -1,4 +1,4 @@
-"""Random places that several tasks draw."""
+"""Random positions, drawn by several tasks."""
 
 import math
 
@@ -16,6 +16,6 @@ def draw_on_circle(key: PRNGKeyArray, radius: float | Float[Array, ""]) -> Float
 
 
 def draw_cell(key: PRNGKeyArray, layout: Layout, cell_size: float, kinds: str) -> Float[Array, "2"]:
-    """The centre in metres of a cell whose letter is one of `kinds`, each as likely."""
+    """Centre, in metres, of a uniformly drawn cell whose letter is one of `kinds`."""
     centres = jnp.asarray(cells(layout, kinds) * cell_size, jnp.float32)
     return centres[jax.random.randint(key, (), 0, centres.shape[0])]

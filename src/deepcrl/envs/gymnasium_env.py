@@ -1,9 +1,9 @@
-"""Any Gymnasium goal environment, N of them, stepped by a few processes.
+"""N instances of any Gymnasium goal environment, stepped by a few worker processes.
 
-A Gymnasium environment cannot be asked for its whole state. But its seed and its actions repeat an episode, so these
-are what an `EnvState` holds as physics: "seed" [N] and "actions" [N, episode length, A]. An environment that is not
-where the given state says, as after a checkpoint has been loaded, is reset and takes the actions again. So results
-follow from the arrays alone, and depend on neither the number of processes nor on what these did before.
+Gymnasium has no way to read an environment's full state. But its seed and its actions reproduce an episode, so an
+`EnvState` holds these as its physics: "seed" [N] and "actions" [N, episode length, A]. An environment that is not in
+the given state, as after loading a checkpoint, is reset and replays the actions. So results follow from the arrays
+alone, and depend neither on the number of processes nor on what these did before.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ from deepcrl.envs.protocol import Env, EnvSpec, EnvState, Options, Scene
 from deepcrl.machine import usable_cores
 
 PREFIX = "gymnasium:"
-"""What the names of these environments begin with in a configuration."""
+"""Prefix of these environments' names in a configuration."""
 PATIENCE_S = 5.0
-"""How long a process may take to end by itself."""
+"""Seconds a process has to exit by itself before it is killed."""
 WORKER = Path(__file__).with_name("gymnasium_worker.py")
 RESULT = (
     ("state", np.float32),
@@ -47,21 +47,21 @@ RESULT = (
 def gymnasium_env(
     name: str, *, auto_reset: AutoReset = "fresh", episode_length: int | None = None, processes: int | None = None
 ) -> Env:
-    """An `Env` of the Gymnasium environment `name`: "ID", or "MODULE:ID" for one that a module registers.
+    """Build an `Env` of the Gymnasium environment `name`: "ID", or "MODULE:ID" for one that a module registers.
 
     The state is the environment's observation followed by its achieved goal. Actions in [-1, 1] are scaled to its
-    bounds. Success is what its info calls "is_success" or "success"; where it says neither, a reward as high as at the
-    goal itself. The success radius is its `distance_threshold`, or 0 if it has none.
+    bounds. Success is "is_success" or "success" in its info; where neither is there, a reward as high as at the goal
+    itself. The success radius is its `distance_threshold`, or 0 if it has none.
 
     Args:
         name: what `gymnasium.make` takes; Gymnasium-Robotics is imported first, where installed.
-        auto_reset: "cached": every episode of a slot has the same seed.
-        episode_length: None: the environment's own time limit.
-        processes: how many to use; None takes as many as this process has cores.
+        auto_reset: "cached" gives every episode of a slot the same seed.
+        episode_length: env steps; None keeps the environment's own time limit.
+        processes: number of worker processes; None starts one per core that this process may use.
 
     Raises:
-        ConfigError: when it cannot be made, or is no goal environment of vectors with bounded actions. Later on the
-            functions of the `Env` raise it for whatever the environment raises.
+        ConfigError: when the environment cannot be made, or is not a goal environment with vector observations and
+            bounded actions. Later, the functions of the `Env` raise it for any exception of the environment.
     """
     if importlib.util.find_spec("gymnasium") is None:
         raise ConfigError(f"env.name = {PREFIX + name!r} needs Gymnasium: pip install 'deepcrl[gym]'")
@@ -88,7 +88,7 @@ def _describe(name: str, episode_length: int | None) -> dict[str, Any]:
 
 
 class _Place(NamedTuple):
-    """Where N environments are: so many steps into the episodes of these seeds and actions."""
+    """Progress of N environments: `steps` steps into the episodes given by `seed` and `actions`."""
 
     seed: UInt32[np.ndarray, "N"]
     actions: Float[np.ndarray, "N T A"]
@@ -101,7 +101,7 @@ def _same(a: _Place, b: _Place) -> Bool[np.ndarray, "N"]:
 
 def _functions(spec: EnvSpec, pool: "_Pool", auto_reset: AutoReset):
     cpu = jax.devices("cpu")[0]
-    held: _Place | None = None  # where the processes' environments are
+    held: _Place | None = None  # the state the workers' environments are in; None: unknown
 
     @jax.jit
     def draw_seeds(key_data: UInt32[Array, "N 2"], episode_id: Int[Array, "N"]) -> UInt32[Array, "N"]:
@@ -134,7 +134,7 @@ def _functions(spec: EnvSpec, pool: "_Pool", auto_reset: AutoReset):
         return EnvState(physics=physics, grades={}, episode_id=zeros, episode_step=zeros, key=keys, **columns)
 
     def step(state: EnvState, action: Any, active: Bool[Array, "N"] | None = None) -> EnvState:
-        """Rows that are not `active` stay as they were."""
+        """Step the `active` rows, by default all; the others stay as they were."""
         nonlocal held
         check_action(spec, state, action)
         num_envs = len(state.goal)
@@ -144,7 +144,7 @@ def _functions(spec: EnvSpec, pool: "_Pool", auto_reset: AutoReset):
         action = np.clip(np.asarray(action, np.float32), -1.0, 1.0)
         place = _Place(state.physics["seed"], state.physics["actions"], np.asarray(state.episode_step))
         fits = np.zeros(num_envs, bool) if held is None or len(held.seed) != num_envs else _same(held, place)
-        held = None  # and stays so if a process fails
+        held = None  # and stays None if a process fails
         begin(place, rows[~fits[rows]])
         fits[rows] = True
 
@@ -168,7 +168,7 @@ def _functions(spec: EnvSpec, pool: "_Pool", auto_reset: AutoReset):
 
 
 def _columns(results: list[tuple], goal_size: int) -> dict[str, Any]:
-    """What processes report of n environments, as fields of an EnvState."""
+    """Convert the workers' results for n environments to fields of an EnvState."""
     columns = {name: np.array(values, dtype) for (name, dtype), values in zip(RESULT, zip(*results))}
     return {**columns, "achieved_goal": columns["state"][:, -goal_size:]}
 
@@ -180,7 +180,7 @@ def _put(array: Any, rows: Int[np.ndarray, "n"], values: np.ndarray) -> np.ndarr
 
 
 class _Pool:
-    """Processes that run gymnasium_worker.py. They start when first called, and end with this object."""
+    """Processes that run gymnasium_worker.py: started when first called, ended with this object."""
 
     def __init__(self, name: str, episode_length: int | None, size: int):
         self._name, self._size = name, size
@@ -189,7 +189,7 @@ class _Pool:
         weakref.finalize(self, _end, self._processes)
 
     def run(self, method: str, rows: Int[np.ndarray, "n"], *columns: list[Any]) -> list[tuple]:
-        """Ask the process of each row, all at once; results in the order of the rows."""
+        """Call `method` for all rows, each in its assigned worker, in parallel; results are in row order."""
         parts = {worker: np.flatnonzero(rows % self._size == worker) for worker in range(self._size)}
         parts = {worker: part for worker, part in parts.items() if part.size}
         found = self.call(
@@ -202,7 +202,7 @@ class _Pool:
         return results
 
     def call(self, requests: dict[int, tuple]) -> dict[int, Any]:
-        """Results of one request to each of some processes. Raises ConfigError if one fails; then all are ended."""
+        """Send each worker its request and return their results. If one fails, end all and raise ConfigError."""
         try:
             for worker, request in requests.items():
                 self._send(worker, request)
@@ -210,7 +210,7 @@ class _Pool:
             for status, result in replies.values():
                 if status == "error":
                     raise ConfigError(f"env.name = {PREFIX + self._name!r} {result}")
-        except BaseException as error:  # an interrupt as well, lest its reply be taken for that to the next request
+        except BaseException as error:  # interrupts too: else the late reply would answer the next request
             processes = list(self._processes.values())
             self.close()
             if isinstance(error, OSError | EOFError | pickle.UnpicklingError):
@@ -230,7 +230,7 @@ class _Pool:
                 [sys.executable, "-P", str(WORKER)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=None if worker == 0 else subprocess.DEVNULL,  # what all of them print is seen once
+                stderr=None if worker == 0 else subprocess.DEVNULL,  # all print the same: show it once
                 env={**os.environ, "JAX_PLATFORMS": "cpu"},
             )
             pickle.dump((sys.path, *self._greeting), _pipe(self._processes[worker].stdin))
@@ -245,7 +245,7 @@ def _pipe(stream: Any) -> Any:
 
 
 def _end(processes: dict[int, subprocess.Popen]) -> None:
-    """Each ends by itself at the end of its input, or is killed."""
+    """Close the processes' inputs, which makes them exit; kill those that do not within PATIENCE_S."""
     for process in processes.values():
         with contextlib.suppress(OSError):
             _pipe(process.stdin).close()

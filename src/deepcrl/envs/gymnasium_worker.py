@@ -24,14 +24,14 @@ from gymnasium.spaces import Box, Dict
 
 GOAL_SPACES = ("observation", "achieved_goal", "desired_goal")
 PROBE_STEPS = 5
-"""Steps per episode that tell whether a seed and actions repeat an episode."""
+"""Steps per episode of the test whether a seed and actions reproduce an episode."""
 
 Result = tuple[np.ndarray, np.ndarray, np.ndarray, bool, float, bool, bool]
-"""State and goal to go on from; then of the last step: its true state, success, distance, terminated, truncated."""
+"""State and goal to continue from; then the last step's true state, success, distance, terminated, truncated."""
 
 
 class _Refused(Exception):
-    """The environment works, but is not of the kind that is wanted."""
+    """The environment runs, but cannot be used here. The message completes a sentence that names it."""
 
 
 class _Worker:
@@ -42,13 +42,13 @@ class _Worker:
         """State and goal that each environment showed last."""
 
     def describe(self) -> dict[str, Any]:
-        """Sizes and rules, and whether episodes repeat. Raises _Refused."""
+        """The fields of its EnvSpec, and whether episodes are reproducible. Raises _Refused."""
         env, other = _make(self._name, self._episode_length), _make(self._name, self._episode_length)
         _check(env)
         size = math.prod(env.action_space.shape)
         sizes = {name: math.prod(env.observation_space[name].shape) for name in GOAL_SPACES}
         threshold = getattr(env.unwrapped, "distance_threshold", None)
-        if hasattr(env.unwrapped, "rotation_threshold"):  # of poses, in which one distance tells no success
+        if hasattr(env.unwrapped, "rotation_threshold"):  # goals are poses, which one distance cannot grade
             threshold = None
         first = _probe(env, size, seed=0)
         _probe(env, size, seed=1)
@@ -66,17 +66,17 @@ class _Worker:
         }
 
     def close(self) -> None:
-        """Close all environments; one that fails at that does not keep the others from it."""
+        """Close all environments, even if closing one of them fails."""
         for env in self._envs.values():
             with contextlib.suppress(Exception):
                 env.close()
 
     def begin(self, slots: list[int], seeds: list[int], logs: list[np.ndarray]) -> list[Result]:
-        """Reset each environment with its seed, and take the actions [t, A] of its log again."""
+        """Reset each environment with its seed, and replay the actions [t, A] of its log."""
         return [self._begin(*row) for row in zip(slots, seeds, logs)]
 
     def step(self, slots: list[int], actions: np.ndarray, next_seeds: list[int]) -> list[Result]:
-        """One step; where an episode ends, the next one begins with its seed."""
+        """Step each environment; where an episode ends, begin the next one with the next seed."""
         return [self._step(*row) for row in zip(slots, actions, next_seeds)]
 
     def _begin(self, slot: int, seed: int, log: np.ndarray) -> Result:
@@ -97,7 +97,7 @@ class _Worker:
         state, goal = _seen(env, observation)
         if np.isfinite(state).all() and np.isfinite(goal).all():
             success = _succeeded(env, observation, info)
-        else:  # a diverged simulation ends its episode here instead of poisoning what is learnt from
+        else:  # a diverged simulation ends its episode here instead of poisoning the replay
             (state, goal), success, terminated = self._shown[slot], False, True
         self._shown[slot] = state, goal
         result = (state, success, _distance(state, goal), bool(terminated), bool(truncated and not terminated))
@@ -107,18 +107,18 @@ class _Worker:
 
 
 def _make(name: str, episode_length: int | None) -> Any:
-    """The environment "ID" or "MODULE:ID", whose module registers it."""
+    """Make the environment "ID", or "MODULE:ID" for one that a module registers."""
     if importlib.util.find_spec("gymnasium_robotics"):
-        with contextlib.redirect_stderr(io.StringIO()):  # news about other environments, once per process
+        with contextlib.redirect_stderr(io.StringIO()):  # hide notices about other environments
             importlib.import_module("gymnasium_robotics")
         _equal_enums()
     return gymnasium.make(name, max_episode_steps=episode_length, disable_env_checker=True)
 
 
 def _equal_enums() -> None:
-    """Let MuJoCo's joint types equal numpy integers, as Gymnasium-Robotics 1.4 expects; from MuJoCo 3.12 on they don't.
+    """Let MuJoCo's joint types equal numpy integers, which they no longer do since MuJoCo 3.12.
 
-    Without this, none of its Fetch and Hand environments can be made.
+    Gymnasium-Robotics 1.4 expects it: without this, none of its Fetch and Hand environments can be made.
     """
     import mujoco
 
@@ -154,7 +154,7 @@ def _kind(space: gymnasium.Space) -> str:
 
 
 def _probe(env: Any, action_size: int, seed: int) -> bytes:
-    """What one short episode shows, bit by bit."""
+    """All states and goals of one short episode of random actions, as bytes."""
     rng = np.random.default_rng(seed)
     observation, _ = env.reset(seed=seed)
     seen = [*_seen(env, observation)]
@@ -167,9 +167,9 @@ def _probe(env: Any, action_size: int, seed: int) -> bytes:
 
 
 def _copies(seen: np.ndarray, observation_size: int, achieved_size: int, desired_size: int) -> tuple:
-    """Of each entry of the achieved goal the entries of the observation that have always shown the same.
+    """For each achieved-goal entry, the indices of the observation entries that have always equalled it.
 
-    Nothing is said to repeat an entry that has not moved.
+    A goal entry that has never changed gets none.
     """
     rows = seen.reshape(-1, observation_size + achieved_size + desired_size)
     observed, achieved, _ = np.split(rows, [observation_size, observation_size + achieved_size], axis=1)
@@ -178,14 +178,14 @@ def _copies(seen: np.ndarray, observation_size: int, achieved_size: int, desired
 
 
 def _scaled(env: Any, action: np.ndarray) -> np.ndarray:
-    """[-1, 1] to the bounds of the action space."""
+    """Scale an action from [-1, 1] to the bounds of the action space."""
     space = env.action_space
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     return np.clip((low + high) / 2 + action * (high - low) / 2, low, high).astype(space.dtype)
 
 
 def _seen(env: Any, observation: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """State and goal. Raises _Refused where they have other sizes than their spaces."""
+    """State and goal of an observation. Raises _Refused for shapes other than their spaces'."""
     parts = []
     for name in GOAL_SPACES:
         part, expected = np.asarray(observation[name], np.float32), env.observation_space[name].shape
@@ -200,7 +200,7 @@ def _distance(state: np.ndarray, goal: np.ndarray) -> float:
 
 
 def _succeeded(env: Any, observation: dict[str, np.ndarray], info: dict[str, Any]) -> bool:
-    """What the environment says; if it says nothing, whether the reward is what it would be at the goal itself."""
+    """Success as `info` reports it; if it does not, whether the reward is at least that at the goal itself."""
     for name in ("is_success", "success"):
         if name in info:
             return bool(info[name])
@@ -224,7 +224,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what environments print must not get among the replies
+    os.dup2(2, 1)  # keep what environments print out of the replies
     sys.path[:], *arguments = pickle.load(requests)
     worker = _Worker(*arguments)
     while True:

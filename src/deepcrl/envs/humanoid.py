@@ -20,14 +20,14 @@ CELL_SIZE = 2.0
 GOAL_DISTANCES = (1.0, 5.0)
 """Metres from the origin to the goal on the open plane, least and largest."""
 GOAL_HEIGHT = 1.25
-"""Metres; commanded goals all have it, while achieved ones have the torso's true height."""
+"""Height of all commanded goals, in metres; achieved goals have the torso's true height."""
 SUCCESS_RADIUS = 0.5
 EASY_RADIUS = 2.0
 HEALTHY_HEIGHT = (1.0, 2.0)
-"""Torso heights in metres outside of which the humanoid has fallen, or flown."""
+"""Lowest and highest healthy torso heights, in metres; outside them the humanoid has fallen, or flown."""
 START_HEIGHT = 1.4
 MAX_CONTROL = 0.4
-"""What the action 1 sends to every motor."""
+"""Motor control at action 1."""
 
 TIME_STEP = 0.003
 """Seconds per simulator step, also of the paper's humanoid on the open plane with the spring engine."""
@@ -56,7 +56,7 @@ class Hinge(NamedTuple):
 
 
 class Solid(NamedTuple):
-    """A capsule, or where its ends are one point a sphere, in metres."""
+    """A capsule, or a sphere if both ends are the same point, in metres."""
 
     name: str
     ends: tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -76,7 +76,7 @@ class Segment(NamedTuple):
     hinge_height: float = 0.0
     """z of the hinges in the body's own frame."""
     tilt: float = 0.0
-    """y of a quaternion (1, 0, y, 0), not normalised, that turns the body in its parent."""
+    """y of the unnormalised quaternion (1, 0, y, 0) that rotates the body in its parent's frame."""
 
 
 def _ball(name: str, at: tuple[float, float, float], radius: float, rgba=BODY_RGBA) -> Solid:
@@ -91,7 +91,7 @@ TORSO = (_across("torso", 0.07, 0.07), _ball("head", (0, 0, 0.19), 0.09), _acros
 
 
 def _leg(side: str, y: int) -> tuple[Segment, Segment]:
-    """Thigh and shin, the foot being part of it, of the leg at the side of +y or -y."""
+    """Thigh, and shin with foot, of the leg on the side of +y or -y."""
     armature, knee_stiffness = (0.008, 0.0) if side == "right" else (0.01, 1.0)
     hips = (
         Hinge(f"{side}_hip_x", (-y, 0, 0), (-25, 5), 10, 5, 0.01, 100),
@@ -109,7 +109,7 @@ def _leg(side: str, y: int) -> tuple[Segment, Segment]:
 
 
 def _arm(side: str, y: int) -> tuple[Segment, Segment]:
-    """Upper and lower arm, the hand being part of it, at the side of +y or -y."""
+    """Upper arm, and lower arm with hand, on the side of +y or -y."""
     limits = (-85, 60) if side == "right" else (-60, 85)
     shoulders = (
         Hinge(f"{side}_shoulder1", (2, -y, 1), limits, 1, 1, 0.0068, 25),
@@ -152,21 +152,21 @@ SEGMENTS = (
     *_arm("right", -1),
     *_arm("left", 1),
 )
-"""All but the torso, parents first; joints come in this order."""
+"""All bodies but the torso, parents first; also the order of joints."""
 
 
 class Links(NamedTuple):
-    """How the mass of each link is spread, goal marker last."""
+    """Mass distribution of each link, goal marker last."""
 
     mass: Float[np.ndarray, "L"]
     centre: Float[np.ndarray, "L 3"]
-    """Of mass, in the link's frame."""
+    """Centre of mass in the link's frame."""
     inertia: Float[np.ndarray, "L 3 3"]
     """About the centre of mass, along the link frame's axes."""
 
 
 def links_of(model: "mujoco.MjModel", unit_inertia: bool) -> Links:
-    """The model's links, as they are or, as the spring engine moves them, all with unit inertia."""
+    """The model's links, with their own inertia or, as on the spring engine, all with unit inertia."""
     import mujoco
 
     inertia = np.tile(np.eye(3), (NUM_LINKS, 1, 1))
@@ -183,16 +183,16 @@ def humanoid_task(layout: Layout | None, episode_length: int | None, links: Link
     """Bring the torso to the goal: 1 to 5 m away on the open plane, or the centre of a goal cell of a maze.
 
     State [268]: positions (26: torso position and quaternion, joint angles, marker x, y) and their velocities (25);
-    inertia (9) about the centre of all mass and mass (1) of each of the 12 links; velocity (3), scaled by its share of
-    all mass, and angular velocity (3) of each link; and the actuators' force on each coordinate (25). Metres, radians,
+    inertia (9) about the total centre of mass and mass (1) of each of the 12 links; velocity (3), scaled by its share
+    of the total mass, and angular velocity (3) of each link; actuator force on each coordinate (25). Metres, radians,
     seconds. Action [17]: torques as fractions of the largest. The goal [3] is a position of the torso.
 
     Args:
         layout: a maze, or None for the open plane.
         episode_length: env steps; None is 1000.
-        links: mass of the model's links.
-        clean: leave all that has to do with the goal marker out of the state, which then has 246 entries. Otherwise,
-            as in the paper, the state shows the commanded goal.
+        links: mass distribution of the model's links.
+        clean: leave the goal marker's entries out of the state, which then has 246 entries. Otherwise, as in the
+            paper, the state contains the commanded goal.
     """
     spec = EnvSpec(
         state_size=246 if clean else 268,
@@ -237,7 +237,7 @@ def _has_fallen(physics: Physics) -> Bool[Array, ""]:
 
 
 def observe(physics: Physics, links: Links, clean: bool) -> Float[Array, "S"]:
-    """The state, whose order `humanoid_task` tells."""
+    """The state, in the order that `humanoid_task` documents."""
     sizes = np.array([3, 4, 3, 3]) * NUM_LINKS
     *frames, torques = jnp.split(physics["sensordata"], np.cumsum(sizes))
     poses = [part.reshape(NUM_LINKS, -1) for part in frames]
@@ -259,7 +259,7 @@ def mass_distribution(
     velocity: Float[Array, "L 3"],
     angular_velocity: Float[Array, "L 3"],
 ) -> tuple[Float[Array, "L 3 3"], Float[Array, "L 6"]]:
-    """Inertia of each link about the centre of all mass; and its share of that centre's velocity, with its spin.
+    """Each link's inertia about the total centre of mass; its share of that centre's velocity, and angular velocity.
 
     Positions and velocities are of the links' frames, in the world's axes.
     """
@@ -276,7 +276,7 @@ def mass_distribution(
 
 
 def _rotation(quaternion: Float[Array, "L 4"]) -> Float[Array, "L 3 3"]:
-    """Matrices of unit quaternions."""
+    """Rotation matrices of unit quaternions."""
     w, x, y, z = quaternion.T
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -306,7 +306,7 @@ def humanoid_model(layout: Layout | None) -> "mujoco.MjModel":
 
 
 def _add_humanoid(mujoco, spec: "mujoco.MjSpec") -> None:
-    """Bodies and motors. All solids touch floor and walls, but not each other."""
+    """Add bodies and motors. All solids collide with floor and walls, but not with each other."""
     sphere, capsule = mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_CAPSULE
 
     def add_solid(body, solid: Solid) -> None:
@@ -343,7 +343,7 @@ def _add_humanoid(mujoco, spec: "mujoco.MjSpec") -> None:
 
 
 def _add_sensors(mujoco, spec: "mujoco.MjSpec") -> None:
-    """What `observe` needs beyond the coordinates: frames of all links, quantity by quantity, then joint torques."""
+    """Add what `observe` needs beyond the coordinates: all links' frames, quantity by quantity, then joint torques."""
     kinds = mujoco.mjtSensor
     links = ["torso", *(segment.name for segment in SEGMENTS), "target"]
     for quantity, kind in (

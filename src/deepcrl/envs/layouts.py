@@ -1,6 +1,6 @@
 """Mazes as text: '#' wall, 'R' start, 'G' goal candidate, 'B' start of a ball, '.' free cell that is never a goal.
 
-Cell (i, j), row i and column j, has its centre at (i, j) * cell_size. The layouts are the release's.
+Cell (i, j), row i and column j, has its centre at (i, j) * cell_size. The layouts are those of the paper's release.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ LAYOUTS: dict[str, Layout] = {
     "u7": _rows("###### #GGGG# #R##G# ####G# #G##G# #GGGG# ######"),
     "u7_eval": _rows("###### #....# #R##.# ####.# #G##G# #GGGG# ######"),
     "big": _rows("######## #RG##GG# #GG#GGG# ##GGG### #GG#GGG# #G#GG#G# #GGG#GG# ########"),
-    # The paper's ant has these nine goals; its humanoid, and all of JaxGCRL, the ten of "big_eval_10".
+    # The paper's ant has these nine goals; its humanoid and everything in JaxGCRL have the ten of "big_eval_10".
     "big_eval": _rows("######## #R.##GG# #..#..G# ##...### #..#...# #.#G.#G# #.GG#GG# ########"),
     "big_eval_10": _rows("######## #R.##GG# #..#.GG# ##...### #..#...# #.#G.#G# #.GG#GG# ########"),
     "hardest": _rows(
@@ -58,6 +58,12 @@ def cells(layout: Layout, kinds: str) -> np.ndarray:
     return np.array([(i, j) for i, row in enumerate(layout) for j, cell in enumerate(row) if cell in kinds])
 
 
+def walls(layout: Layout) -> np.ndarray:
+    """Whether each cell [rows, columns] is a wall; rows shorter than the longest end in walls."""
+    columns = max(map(len, layout))
+    return np.array([[cell == "#" for cell in row.ljust(columns, "#")] for row in layout])
+
+
 def start_cell(layout: Layout) -> np.ndarray:
     """Index [2] of the one start cell."""
     return cells(layout, "R")[0]
@@ -65,24 +71,24 @@ def start_cell(layout: Layout) -> np.ndarray:
 
 def wall_boxes(layout: Layout) -> list[tuple[int, int, int, int]]:
     """Cover the wall cells by few rectangles (first row, first column, rows, columns), each cell exactly once."""
-    free = np.array([[cell == "#" for cell in row] for row in layout])
+    left = walls(layout)
     boxes = []
     for i, j in cells(layout, "#"):
-        if not free[i, j]:
+        if not left[i, j]:
             continue
         width = 1
-        while j + width < free.shape[1] and free[i, j + width]:
+        while j + width < left.shape[1] and left[i, j + width]:
             width += 1
         height = 1
-        while i + height < free.shape[0] and free[i + height, j : j + width].all():
+        while i + height < left.shape[0] and left[i + height, j : j + width].all():
             height += 1
-        free[i : i + height, j : j + width] = False
+        left[i : i + height, j : j + width] = False
         boxes.append((int(i), int(j), height, width))
     return boxes
 
 
 def corridor(layout: Layout) -> np.ndarray:
-    """Cells [length, 2] from the start to the only goal of a maze without branches, one step at a time.
+    """Cells [length, 2] of the path from the start to the only goal of a maze without branches.
 
     Raises ValueError for a maze with branches, or whose corridor ends elsewhere.
     """
@@ -98,8 +104,8 @@ def corridor(layout: Layout) -> np.ndarray:
 
 
 def stitching_pairs(layout: Layout, distances: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of cells [P, 2, 2], start and goal, that lie one of `distances` steps apart along the corridor, and their
-    probabilities [P]: all distances alike, and all pairs of one distance alike (Figure 11; docs/fidelity.md).
+    """(start, goal) pairs of cells [P, 2, 2] that are one of `distances` steps apart along the corridor, and their
+    probabilities [P]: uniform over distances, then over pairs of one distance (Figure 11; docs/fidelity.md).
 
     Raises:
         ConfigError: for a distance that no two cells of the corridor have.

@@ -1,4 +1,4 @@
-"""MuJoCo XLA, by JAX or by Warp: the same models as `mujoco_engine`, stepped on the device in the caller's program."""
+"""MuJoCo XLA (MJX) on JAX or Warp: steps the models of `mujoco_engine` on the device, in the caller's program."""
 
 import contextlib
 import copy
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 Implementation = Literal["jax", "warp"]
 WARP_CONTACTS = 2**18
-"""Room for contacts, all environments together: Warp must know before it knows how many environments there are."""
+"""Capacity for contacts of all environments together; Warp needs it before the number of environments is known."""
 WARP_ITERATIONS, WARP_LINE_SEARCHES = 4, 10
-"""The least it may solve with: after the single iteration of some models its velocities are off by 1 m/s, where after
-these, native MuJoCo's, JAX's and its own agree to 1e-5."""
+"""Lower bounds of solver and line-search iterations on Warp: with the single iteration of some models its velocities
+are off by 1 m/s; with these, native MuJoCo, JAX and Warp agree to 1e-5."""
 WARP_ROWS = 256
-"""Room for the constraints of one environment: 40 contacts of a humanoid that lies, all its joints at their limits."""
+"""Capacity for constraints of one environment: a lying humanoid with 40 contacts and all joints at their limits."""
 
 CPU_COMPILER_OPTIONS: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
-"""XLA's emitters of fused loops compute again and again what several elements need: 64 robot arms then do 3 env steps
-a second, and hundreds without them (docs/results/engines.md)."""
+"""XLA's fusion emitters recompute values that several elements share: with them, 64 robot arms do 3 env steps a second;
+without, hundreds (docs/results/engines.md)."""
 
 
 def mjx_engine(
@@ -38,7 +38,7 @@ def mjx_engine(
     implementation: Implementation = "jax",
     warp_contacts: int = WARP_CONTACTS,
 ) -> Engine:
-    """An engine whose control step is `substeps` steps of `model` by MJX, in single precision.
+    """Build an engine whose control step is `substeps` MJX steps of `model`, in single precision.
 
     Args:
         model: what to simulate.
@@ -71,7 +71,7 @@ def mjx_engine(
         return blank.replace(**{name: jnp.asarray(physics[name], jnp.float32) for name in physics})
 
     def start(physics: Physics) -> Physics:
-        """A fresh start with zero warm start, and with the sensors' values under zero control."""
+        """Add a zero solver warm start, and the sensors' values under zero control."""
         data = load({**physics, "qacc_warmstart": jnp.zeros(model.nv)})
         readings = {name: getattr(mjx.forward(device_model, data), name) for name in sensed}
         return {name: readings.get(name, getattr(data, name)) for name in kept}
@@ -90,7 +90,7 @@ def warp_is_installed() -> bool:
 
 @functools.cache
 def _compiler_options() -> dict[str, Any]:
-    """CPU_COMPILER_OPTIONS, on a CPU whose XLA has them."""
+    """CPU_COMPILER_OPTIONS on a CPU whose XLA knows them, else none."""
     if jax.default_backend() != "cpu":
         return {}
     try:
@@ -101,15 +101,14 @@ def _compiler_options() -> dict[str, Any]:
 
 
 def _wanted_warnings() -> int:
-    """All of Warp's but that the solver or its line search used up its iterations: these models have few on purpose."""
+    """All of Warp's warnings except those for used-up solver or line-search iterations, which are few on purpose."""
     from mujoco.mjx.third_party.mujoco_warp import OverflowType
 
     return int(OverflowType.ALL & ~(OverflowType.ITERATIONS | OverflowType.LS_ITERATIONS))
 
 
 def import_mjx():
-    """MJX, without what it prints where its other implementation, Warp, is not installed, and without Warp's lines on
-    every kernel that it loads."""
+    """Import MJX, silencing what it prints where Warp is missing, and what Warp logs for every kernel that it loads."""
     if warp_is_installed():
         import warp  # pyright: ignore[reportMissingImports]
 

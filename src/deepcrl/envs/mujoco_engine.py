@@ -1,8 +1,8 @@
-"""Native MuJoCo, batched: its own pool of threads steps N environments, outside of Python's lock.
+"""Native MuJoCo, batched: its own thread pool steps N environments without holding the GIL.
 
-An environment lives in plain arrays (positions, velocities, solver warm start), never in an MjData, so those arrays
-alone decide what follows: results depend on neither the number of threads nor on what was simulated before, and a
-resumed run goes on exactly.
+An environment's state is plain arrays (positions, velocities, solver warm start), never an MjData, so those arrays
+alone determine what follows: results depend neither on the number of threads nor on what was simulated before, and a
+resumed run continues exactly.
 """
 
 import logging
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def mujoco_engine(model: "mujoco.MjModel", substeps: int, threads: int | None = None) -> Engine:
-    """An engine whose control step is `substeps` steps of `model`. One caller at a time may step it.
+    """Build an engine whose control step is `substeps` steps of `model`. Only one caller at a time may step it.
 
     Args:
-        model: what to simulate. Its automatic reset of diverged states gets disabled: they come back as NaN.
+        model: what to simulate. This disables its automatic reset of diverged states: they come back as NaN.
         substeps: simulator steps per control step.
-        threads: how many to use; None takes as many as this process has cores.
+        threads: number of threads; None takes one per core that this process may use.
 
     Raises:
         ConfigError: for substeps below 1. The engine's functions raise it for arrays that do not fit the model.
@@ -41,14 +41,14 @@ def mujoco_engine(model: "mujoco.MjModel", substeps: int, threads: int | None = 
 def _silence(mujoco) -> None:
     """Send MuJoCo's warnings to Python's log instead of stderr and a file in the working directory.
 
-    All of them are about diverged rows, which end their episodes. A handler that somebody else has set stays.
+    All of them concern diverged rows, whose episodes end. A handler that someone else has set stays.
     """
     if mujoco.get_mju_user_warning() is None:
         mujoco.set_mju_user_warning(logging.getLogger(__name__).debug)
 
 
 def sensor_slices(model: "mujoco.MjModel") -> dict[str, slice]:
-    """Where in "sensordata" each of the model's named sensors is."""
+    """Slice of "sensordata" for each of the model's sensors, by name."""
     sensors = [model.sensor(index) for index in range(model.nsensor)]
     return {sensor.name: slice(int(sensor.adr[0]), int(sensor.adr[0] + sensor.dim[0])) for sensor in sensors}
 
@@ -58,7 +58,7 @@ _KEPT = ("qpos", "qvel", "qacc_warmstart")
 
 
 class _Stepper:
-    """The model, and MuJoCo's batches of it by number of environments, into and out of which states are copied."""
+    """Steps a model in MuJoCo's batches, one per number of environments; states are copied into and out of them."""
 
     def __init__(self, model: "mujoco.MjModel", substeps: int, threads: int):
         import mujoco
@@ -72,9 +72,9 @@ class _Stepper:
         self._batches: dict[int, tuple[Batch, dict[str, np.ndarray]]] = {}
 
     def start(self, physics: Physics, active: Bool[Array, "N"] | None = None) -> dict[str, Any]:
-        """Fresh starts, "qpos" [N, nq] and "qvel" [N, nv], in double precision, with zeros as "qacc_warmstart".
+        """Convert fresh starts, "qpos" [N, nq] and "qvel" [N, nv], to float64 and add zeros as "qacc_warmstart".
 
-        Where the model has sensors, with their values [N, nsensordata] under zero control, in rows that are `active`.
+        If the model has sensors, add "sensordata" [N, nsensordata] under zero control; rows not `active` get zeros.
         """
         qpos, qvel = np.array(physics["qpos"], np.float64), np.array(physics["qvel"], np.float64)
         for name, rows, size in (("qpos", qpos, self._model.nq), ("qvel", qvel, self._model.nv)):
@@ -90,7 +90,7 @@ class _Stepper:
     def step(
         self, physics: Physics, control: Float[Array, "N C"], active: Bool[Array, "N"] | None = None
     ) -> dict[str, Any]:
-        """All rows one control step later; rows not `active` as they were. A diverged row is NaN throughout."""
+        """Advance the `active` rows by one control step, keeping the others. Diverged rows become NaN."""
         batch, fields = self._load(physics, control)
         batch.step(_indices(active), self._substeps)
         after = {name: fields[name].copy() for name in _KEPT}
@@ -103,7 +103,7 @@ class _Stepper:
         return after
 
     def _load(self, physics: Physics, control: Any) -> "tuple[Batch, dict[str, np.ndarray]]":
-        """The batch for as many environments, holding these states, and views of its fields [N, D] by name."""
+        """The batch for this number of environments, loaded with these states, and views [N, D] of its fields."""
         num_envs = len(control)
         if control.shape != (num_envs, self._model.nu):
             raise ConfigError(f"the task's control is {control.shape[1:]}; its model has {self._model.nu} actuators")
@@ -117,7 +117,7 @@ class _Stepper:
         for name in _KEPT:
             fields[name][:] = physics[name]
         fields["ctrl"][:] = control
-        fields["time"][:] = 0.0  # lest it pile up
+        fields["time"][:] = 0.0  # not part of the state: must not accumulate
         return batch, fields
 
 
@@ -126,5 +126,5 @@ def _indices(active: Bool[Array, "N"] | None) -> Any:
 
 
 def _where(active: Bool[Array, "N"] | None, new: Float64[np.ndarray, "N D"], old: Float64[np.ndarray, "N D"]) -> Any:
-    """Rows that have been computed, else the old ones; a copy."""
+    """A copy of `new` in active rows, of `old` in the others."""
     return new.copy() if active is None else np.where(np.asarray(active)[:, None], new, old)

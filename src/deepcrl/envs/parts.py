@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 BODY_RGBA = (0.85, 0.55, 0.25, 1.0)
 END_RGBA = (0.35, 0.22, 0.12, 1.0)
-"""Of feet, hands and tips."""
+"""Colour of feet, hands and tips."""
 OBJECT_RGBA = (0.25, 0.45, 0.75, 1.0)
 GOAL_RGBA = (0.15, 0.75, 0.35, 0.5)
 WALL_RGBA = (0.45, 0.52, 0.62, 1.0)
@@ -21,12 +21,12 @@ WALL_RGBA = (0.45, 0.52, 0.62, 1.0)
 def set_newton(
     mujoco, spec: "mujoco.MjSpec", time_step: float, iterations: int, line_search: int, euler_damping: bool = False
 ) -> None:
-    """Newton's solver with pyramidal cones, and geoms that touch nothing unless they say so.
+    """Set Newton's solver with pyramidal cones, and make geoms collide with nothing by default.
 
     Args:
         time_step: seconds per simulator step.
-        iterations: of the solver, per step.
-        line_search: steps of its line search, per iteration.
+        iterations: solver iterations per step.
+        line_search: line-search steps per solver iteration.
         euler_damping: integrate joint damping implicitly, as MuJoCo does by default.
     """
     spec.option.timestep = time_step
@@ -39,7 +39,7 @@ def set_newton(
 
 
 def add_motor(mujoco, spec: "mujoco.MjSpec", joint: str, gear: float, limit: float | None = 1.0) -> None:
-    """A torque, or a force, of `gear` times the control, which is cut at +-`limit`."""
+    """Add a motor whose torque, or force, is `gear` times the control, clipped to +-`limit` unless that is None."""
     limits = {} if limit is None else {"ctrlrange": (-limit, limit)}
     motor = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT, **limits)
     motor.gear[0] = gear
@@ -55,7 +55,7 @@ def add_marker(
     mass: float | None = 1.0,
     axes: str = "xy",
 ) -> None:
-    """The goal as a ghost of the size of success; slides that nothing pushes hold it in place."""
+    """Add a ghost sphere of `radius` that marks the goal, kept in place by slides that nothing pushes."""
     target = spec.worldbody.add_body(name="target", pos=(0, 0, height))
     for axis in axes:
         direction = tuple(float(axis == name) for name in "xyz")
@@ -72,10 +72,10 @@ def mark_last(physics: Physics, goal: Float[Array, "G"]) -> Physics:
 
 
 def add_surroundings(mujoco, spec: "mujoco.MjSpec", layout: Layout | None, cell_size: float) -> "mujoco.MjsGeom":
-    """Add them to a model whose geoms by default touch nothing. Walls are half as high as a cell is wide.
+    """Add sky, light, floor and walls, half a cell high, to a model whose geoms collide with nothing by default.
 
     Returns:
-        The floor, for what is particular to one model.
+        The floor, for settings particular to one model.
     """
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = (0.35, 0.35, 0.35), (0.45, 0.45, 0.45)
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1920, 1080

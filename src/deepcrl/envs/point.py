@@ -2,11 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from deepcrl.envs.draws import draw_cell
-from deepcrl.envs.layouts import Layout, start_cell, stitching_pairs
+from deepcrl.envs.layouts import Layout, start_cell, stitching_pairs, walls
 from deepcrl.envs.protocol import Engine, EnvSpec, Physics, Scene, Task
 
 CELL_SIZE = 4.0
@@ -47,7 +46,7 @@ def point_task(layout: Layout, episode_length: int | None) -> Task:
 
 
 def point_stitching_task(layout: Layout, distances: tuple[int, ...], episode_length: int | None) -> Task:
-    """A corridor maze whose starts and goals are exact cell centres so many cells apart (paper, Figure 11)."""
+    """A corridor maze whose starts and goals are cell centres one of `distances` cells apart (paper, Figure 11)."""
     pairs, probabilities = stitching_pairs(layout, distances)
     centres = jnp.asarray(pairs * CELL_SIZE, jnp.float32)
 
@@ -59,16 +58,16 @@ def point_stitching_task(layout: Layout, distances: tuple[int, ...], episode_len
 
 
 def point_engine(layout: Layout) -> Engine:
-    """Move by the control, then push the disc out of every wall box that it overlaps, substep by substep."""
-    walls = jnp.asarray(np.array([[cell == "#" for cell in row] for row in layout]))
+    """Build an engine whose substeps move the disc by the control, then push it out of every wall that it overlaps."""
+    is_wall_cell = jnp.asarray(walls(layout))
     # Diagonal neighbours last: along a straight wall of several cells the sides must push first, or the corner of the
     # next cell would push the point along the wall.
     offsets = jnp.asarray(sorted(((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)), key=lambda o: abs(o[0]) + abs(o[1])))
 
     def push_out(position: Array, offset: Array) -> tuple[Array, None]:
         cell = jnp.round(position / CELL_SIZE).astype(jnp.int32) + offset
-        inside = jnp.all((cell >= 0) & (cell < jnp.asarray(walls.shape)))
-        is_wall = inside & walls[cell[0], cell[1]]
+        inside = jnp.all((cell >= 0) & (cell < jnp.asarray(is_wall_cell.shape)))
+        is_wall = inside & is_wall_cell[cell[0], cell[1]]
         nearest = jnp.clip(position, (cell - 0.5) * CELL_SIZE, (cell + 0.5) * CELL_SIZE)
         gap = position - nearest
         distance = jnp.linalg.norm(gap)

@@ -1,4 +1,4 @@
-"""A model of the point mazes to look at: their physics are in `point`, nothing here is ever stepped."""
+"""A MuJoCo model of the point mazes for rendering only, never stepped; their physics are in `point`."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SUCCESS_RADIUS = 0.5
 STEP_SECONDS = 0.1
-"""How long a step shall seem to take; the point itself knows no time."""
+"""Seconds per env step in films and replays; the point's physics have no time."""
 
 _POINT_RGBA = (0.16, 0.43, 0.82, 1.0)
 

@@ -1,7 +1,7 @@
 """The contract between environments and everything else.
 
-A `Task` (one instance, pure jnp) says what is asked of an agent; an `Engine` moves the physics; `vector.build` joins
-the two to an `Env`, a batch of N environments with automatic resets. Callers see only `Env`, and need to know of it
+A `Task` (one instance, pure jnp) defines what the agent has to do; an `Engine` steps the physics; `vector.build` joins
+the two into an `Env`, a batch of N environments with automatic resets. Callers see only the `Env`, and need to know
 only whether its step may be traced (`on_device`).
 """
 
@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 Physics = dict[str, Any]
-"""The simulator's whole state, arrays by name, jax or numpy. Tasks read "qpos", "qvel" and, where the model has
-sensors, "sensordata": what they showed at the last simulator step, before its integration, as MuJoCo leaves it."""
+"""The simulator's whole state: JAX or numpy arrays by name. Tasks read "qpos", "qvel" and, where the model has sensors,
+"sensordata": their readings at the last simulator step, before its integration, as MuJoCo leaves them."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,25 @@ class EnvSpec:
     success_radius: float
     """Metres between achieved and commanded goal that count as success."""
     easy_radius: float | None = None
-    """A wider radius to report the time within, or None; likewise the narrower one."""
+    """Wider radius within which time is also reported, or None; `hard_radius` likewise, but narrower."""
     hard_radius: float | None = None
     grades: Callable[[Float[Array, "G"], Float[Array, "G"]], dict[str, Bool[Array, ""]]] | None = None
-    """(achieved, commanded) goal to whether this is "success" and perhaps "easy" and "hard"; None: by the radii."""
+    """(achieved, commanded) goal -> whether it is a "success", optionally "easy" and "hard"; None: by the radii."""
     goal_copies: tuple[tuple[int, ...], ...] = ()
-    """Of each entry of the achieved goal the further entries of the state that repeat it; empty where none does."""
+    """For each achieved-goal entry, the indices of other state entries that repeat it; empty if none does."""
+
+    def achieved_goal(self, state: Any) -> Any:
+        """The achieved goals [..., G] of states [..., S], of JAX or numpy; no view of these."""
+        first = self.goal_indices[0]
+        if isinstance(state, jax.Array) and self.goal_indices == tuple(range(first, first + self.goal_size)):
+            return state[..., first : first + self.goal_size]  # where a gather would be a kernel of its own
+        return state[..., np.array(self.goal_indices)]
 
 
 def grade(
     spec: EnvSpec, achieved: Float[Array, "*N G"], goal: Float[Array, "*N G"]
 ) -> tuple[Float[Array, "*N"], Bool[Array, "*N"], dict[str, Bool[Array, "*N"]]]:
-    """Distance in metres, success, and success by the task's other measures."""
+    """Distance in metres, success, and the other grades ("easy", "hard") that the task has, by name."""
     distance = jnp.linalg.norm(achieved - goal, axis=-1)
     if spec.grades is None:
         radii = {"success": spec.success_radius, "easy": spec.easy_radius, "hard": spec.hard_radius}
@@ -59,21 +67,25 @@ def grade(
 
 @dataclass(frozen=True)
 class Scene:
-    """What a map of the task shows, seen from above. Rows of the layout grow along +x, columns along +y."""
+    """What a top-down map of the task shows. The layout's row index grows along +x, its column index along +y."""
 
     layout: tuple[str, ...] | None = None
     """Maze as text ('#' wall, 'R' start, 'G' goal), or None for an open plane."""
     cell_size: float = 1.0
     """Metres per cell; the centre of cell (i, j) is (i, j) * cell_size."""
 
+    def cell_of(self, position: Any) -> np.ndarray:
+        """Cells [..., 2] in which positions [..., 2 or more], in metres, lie; those of no maze may be negative."""
+        return np.round(np.asarray(position)[..., :2] / self.cell_size).astype(int)
+
 
 def direct(action: Float[Array, "A"], physics: Physics) -> Float[Array, "A"]:
-    """The `control` of a task whose motors take the action as it is; the host then has nothing to compute."""
+    """`Task.control` that passes the action on as it is; on the host no computation is then needed."""
     return action
 
 
 def never(physics: Physics) -> Bool[Array, ""]:
-    """The `terminated` of a task that cannot fail."""
+    """`Task.terminated` of a task that cannot fail."""
     return jnp.zeros((), bool)
 
 
@@ -82,38 +94,38 @@ class Task(NamedTuple):
 
     spec: EnvSpec
     reset: Callable[[PRNGKeyArray], tuple[Physics, Float[Array, "G"]]]
-    """Key to a start and a commanded goal."""
+    """Key -> physics at the start, commanded goal."""
     observe: Callable[[Physics], Float[Array, "S"]]
-    """Physics to state, the goal not included."""
+    """Physics -> state, without the goal."""
     control: Callable[[Float[Array, "A"], Physics], Float[Array, "C"]] = direct
-    """Action in [-1, 1], and the physics it is taken in, to the simulator's control."""
+    """(action in [-1, 1], current physics) -> the simulator's control."""
     terminated: Callable[[Physics], Bool[Array, ""]] = never
     """Whether the episode fails here (a fall); success never ends an episode."""
     scene: Scene = Scene()
     move_goal: Callable[[Physics, Float[Array, "G"]], Float[Array, "G"]] | None = None
-    """The commanded goal after a step, and of a start whose coordinates are given without a goal, for goals that move
-    with an object; None: it stays."""
+    """(physics, goal) -> the commanded goal after a step, or after a reset whose options give coordinates but no goal,
+    for goals that move with an object; None: the goal stays."""
     mark_goal: Callable[[Physics, Float[Array, "G"]], Physics] | None = None
-    """The physics with the goal's marker at this goal, where the model has one among its coordinates."""
+    """(physics, goal) -> physics with the goal marker moved there; None: the model's coordinates include no marker."""
 
 
 def as_it_is(physics: Physics) -> Physics:
-    """The `start` of an engine that carries nothing of its own."""
+    """`Engine.start` of an engine that adds nothing to a fresh start."""
     return physics
 
 
 class Engine(NamedTuple):
-    """What moves the physics by one control step."""
+    """Advances the physics by one control step."""
 
     on_device: bool
     """True: `step` is jnp on one instance, to be vmapped. False: `step` is batched numpy on the host."""
     step: Callable[..., Physics]
-    """(physics, control) to physics one control step later; on the host also `active` [N], rows worth stepping."""
+    """(physics, control) -> physics one control step later; on the host also takes `active` [N], the rows to step."""
     start: Callable[..., Physics] = as_it_is
     """Add what the engine itself carries from step to step (solver warm starts, sensors) to a fresh start; on the host
-    also `active` [N], rows that will be used."""
+    it also takes `active` [N], the rows that will be used."""
     compiler_options: Mapping[str, Any] = {}
-    """What XLA should know when it compiles a program with `step` in it."""
+    """XLA compiler options for programs that contain `step`."""
 
 
 class EnvState(NamedTuple):
@@ -126,15 +138,15 @@ class EnvState(NamedTuple):
     next_state: Float[Array, "N S"]
     """True state after the last step; differs from `state` where that step ended an episode."""
     success: Bool[Array, "N"]
-    """Of the last step, as are the next four."""
+    """Success at the last step; the next four fields are also of that step."""
     grades: dict[str, Bool[Array, "N"]]
-    """The same by other measures, "easy" and "hard", where the task has them."""
+    """The task's other grades, "easy" and "hard", where it has them."""
     distance: Float[Array, "N"]
     """Metres from achieved to commanded goal."""
     terminated: Bool[Array, "N"]
     truncated: Bool[Array, "N"]
     episode_id: Int[Array, "N"]
-    """Episodes begun in this slot before the present one."""
+    """Number of earlier episodes in this slot."""
     episode_step: Int[Array, "N"]
     """Steps done in the present episode."""
     key: UInt32[Array, "N 2"]
@@ -142,31 +154,31 @@ class EnvState(NamedTuple):
 
 
 class Env(NamedTuple):
-    """A batch of environments. `step` resets what has ended: the state it returns always continues."""
+    """A batch of environments. `step` resets those that have ended, so the state it returns can always be stepped."""
 
     spec: EnvSpec
     scene: Scene
     on_device: bool
     reset: Callable[..., EnvState]
-    """(key, num_envs, options=None) to N fresh environments. `options` may give "qpos", "qvel" and "goal", each of one
-    instance or [N, ...], to start from; a marker among the coordinates moves to a given goal. Resets that follow draw
-    as usual, "cached" ones what the first would have been without options. Raises ConfigError for what does not fit."""
+    """(key, num_envs, options=None) -> N fresh environments. `options` may give "qpos", "qvel" and "goal", each for
+    one instance or [N, ...], to start from; the goal marker moves to a given goal. Later automatic resets ignore them:
+    "cached" ones repeat what this reset would have drawn without. Raises ConfigError for options that do not fit."""
     step: Callable[..., EnvState]
-    """(state, action [N, A]) to state; on the host also `active` [N]: environments whose results matter."""
+    """(state, action [N, A]) -> next state; on the host also takes `active` [N], environments whose results matter."""
     compiler_options: Mapping[str, Any] = {}
-    """Of the engine."""
+    """The engine's XLA compiler options."""
     mark_goal: Callable[[Physics, Float[Array, "N G"]], Physics] | None = None
-    """The task's, for N of them."""
+    """`Task.mark_goal`, for N instances."""
 
     def jit(self, program: Callable[..., Any], **how: Any) -> Callable[..., Any]:
-        """`jax.jit` for a program that steps this environment on the device, as its engine wants to be compiled.
+        """`jax.jit` a program that steps this environment on the device, with its engine's compiler options.
 
-        Not inside of another program: JAX raises ValueError where options of the compiler are nested.
+        Do not call the result inside another jitted program: JAX raises ValueError for nested compiler options.
         """
         return jax.jit(program, compiler_options=dict(self.compiler_options) or None, **how)
 
     def compiled(self) -> Self:
-        """The same environment for callers that step it from Python, one call after another."""
+        """The same environment with a jitted `step`, if on the device, for callers that step it from Python."""
         return self._replace(step=self.jit(self.step)) if self.on_device else self
 
 

@@ -16,21 +16,21 @@ Interval = tuple[float, float]
 
 
 class Region(NamedTuple):
-    """Where a thing lies at a start, uniformly: metres from the base along y and x."""
+    """Rectangle from which a start position is drawn uniformly: metres from the base along y and x."""
 
     y: Interval
     x: Interval
 
 
 class Setup(NamedTuple):
-    """What lies on the table. The k-th object belongs on the k-th goal disc."""
+    """Objects and goal discs on the table. The k-th object belongs on the k-th disc."""
 
     base: tuple[float, float]
-    """x and y from which the coordinates of objects and discs count."""
+    """x and y of the origin of object and disc coordinates."""
     objects: tuple[Region, ...]
     goals: tuple[Region, ...]
     reach: bool = False
-    """The wrist itself is to come to the disc; the object only lies by."""
+    """The wrist itself has to reach the disc; the object plays no role."""
 
 
 EASY = Setup((0.45, -0.05), objects=(Region((-0.3, 0.0), (-0.2, 0.2)),), goals=(Region((-0.55, -0.25), (-0.2, 0.2)),))
@@ -46,10 +46,10 @@ TWO_OBJECTS = Setup(
 
 OBJECT_HEIGHT = -0.275
 GOAL_HEIGHT = -0.323
-"""The discs lie 48 mm below the objects' centres, so that no distance is ever less."""
+"""The discs lie 48 mm below the objects' centres, so no distance is ever smaller."""
 TABLE_HEIGHT = -0.325
 MIN_GAP = 0.17
-"""Objects that start nearer to their discs are moved away from the base."""
+"""Metres; objects drawn nearer than this to their discs are moved away from the base."""
 SUCCESS_RADIUS = 0.1
 HARD_RADIUS = 0.05
 VELOCITY_NOISE = 0.005
@@ -63,7 +63,7 @@ class Link(NamedTuple):
 
     name: str
     at: tuple[float, float, float]
-    """Its frame in the previous link's."""
+    """Origin of its frame in the previous link's frame."""
     axis: tuple[int, int, int]
     limits: Interval
     damping: float
@@ -72,7 +72,7 @@ class Link(NamedTuple):
     spheres: tuple[tuple[tuple[float, float, float], float], ...] = ()
     """Centre and radius."""
     touches: bool = False
-    """Whether its capsules meet the table and the objects."""
+    """Whether its capsules collide with the table and the objects."""
 
 
 EYES = (((-0.06, 0.05, 0.2), 0.05), ((0.06, 0.05, 0.2), 0.05), ((-0.06, 0.09, 0.2), 0.03), ((0.06, 0.09, 0.2), 0.03))
@@ -108,8 +108,8 @@ _GOAL_RGBA = (0.15, 0.75, 0.35, 1.0)
 def pusher_task(setup: Setup, episode_length: int | None) -> Task:
     """Bring every object to its disc, or the wrist to the disc.
 
-    State [17 + 3 objects]: arm angles (7), wrist position (3), object positions (3 each), arm velocities (7); where
-    the wrist is to reach, [17]: arm angles, arm velocities, wrist position. Action [7]: torques in newton metres.
+    State [17 + 3 objects]: arm angles (7), wrist position (3), object positions (3 each), arm velocities (7); if
+    the wrist has to reach, [17]: arm angles, arm velocities, wrist position. Action [7]: torques in newton metres.
     """
     count = len(setup.objects)
     size = 3 * len(setup.goals)
@@ -174,7 +174,7 @@ def _grade_each(achieved: Float[Array, "G"], goal: Float[Array, "G"]) -> dict[st
 
 
 def pusher_model(setup: Setup) -> "mujoco.MjModel":
-    """Compile arm, table, objects and discs. Nothing has weight.
+    """Compile arm, table, objects and discs. There is no gravity.
 
     Coordinates: the seven joints, then of each object y, x and of its disc y, x. Sensor: "wrist", its position.
     """
@@ -187,7 +187,7 @@ def pusher_model(setup: Setup) -> "mujoco.MjModel":
     spec.option.gravity = (0, 0, 0)
     geom = spec.default.geom
     geom.density, geom.friction, geom.margin = 300.0, (0.8, 0.1, 0.1), 0.002
-    # What may touch what is said geom by geom; by default nothing does.
+    # By default nothing collides; each geom opts in.
     geom.contype, geom.conaffinity = 0, 0
     spec.default.joint.armature = 0.04
     table = add_surroundings(mujoco, spec, None, cell_size=0.2)
@@ -222,7 +222,7 @@ def _add_arm(mujoco, spec: "mujoco.MjSpec") -> None:
 
 
 def _add_thing(mujoco, spec: "mujoco.MjSpec", name: str, base: tuple[float, float], height: float) -> Any:
-    """A body that slides along y, then x."""
+    """Add a body that slides along y, then x."""
     body = spec.worldbody.add_body(name=name, pos=(*base, height))
     slide = {"type": mujoco.mjtJoint.mjJNT_SLIDE, "range": (-10.3213, 10.3), "damping": 0.5}
     body.add_joint(name=f"{name}_y", axis=(0, 1, 0), **slide)
@@ -231,7 +231,7 @@ def _add_thing(mujoco, spec: "mujoco.MjSpec", name: str, base: tuple[float, floa
 
 
 def _add_object(mujoco, spec: "mujoco.MjSpec", name: str, base: tuple[float, float]) -> None:
-    """An upright capsule that the fork can push, and within it a ball that only adds mass."""
+    """Add an upright capsule that the fork can push, and inside it a ball that only adds mass."""
     body = _add_thing(mujoco, spec, name, base, OBJECT_HEIGHT)
     capsule, sphere = mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_SPHERE
     body.add_geom(type=sphere, size=(0.05, 0, 0), density=1.0, rgba=OBJECT_RGBA)

@@ -1,4 +1,4 @@
-"""A planar arm of two joints whose tip is to reach a point (docs/fidelity.md)."""
+"""A planar arm of two joints whose tip has to reach a point (docs/fidelity.md)."""
 
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,13 @@ TIP = 0.11
 HEIGHT = 0.01
 """Height in metres of the arm and of all goals."""
 GOAL_RADIUS = 0.2
-"""Goals lie at most so far from the first joint."""
+"""Largest distance of a goal from the first joint, in metres."""
 SUCCESS_RADIUS = 0.05
 START_JOINTS = (0.0, 0.0)
 POSITION_NOISE = 0.1
 VELOCITY_NOISE = 0.005
 GEAR = 25.0
-"""Torque of a full action, as in the paper's release; its links have unit inertia, as have ours by their armature."""
+"""Torque at full action, as in the paper's release. Its links have unit inertia; ours get it from their armature."""
 TIME_STEP = 0.01
 SUBSTEPS = 4
 
@@ -77,7 +77,7 @@ def _observe(physics: Physics) -> Float[Array, "10"]:
 
 
 def reacher_model() -> "mujoco.MjModel":
-    """Compile the arm. Coordinates: the two joints, then goal marker x, y. Nothing touches anything."""
+    """Compile the arm. Coordinates: the two joints, then goal marker x, y. Nothing collides."""
     import mujoco
 
     spec = mujoco.MjSpec()

@@ -27,9 +27,9 @@ def register(
     Args:
         name: what `env.name` and `--env` will call it.
         engines: builders by the names that `env.engine` may take, best first.
-        defaults: settings that suit it, as dotted paths of the configuration; the others are the paper's.
-        model: makes the MuJoCo model that films and replays draw, whose coordinates are the physics' "qpos", or those
-            and then the goal; None: nothing is drawn.
+        defaults: settings that suit it, by dotted path of the configuration; all others are the paper's.
+        model: builds the MuJoCo model that films and replays draw; its coordinates are the physics' "qpos", optionally
+            followed by the goal. None: it cannot be drawn.
         substeps: steps of that model per env step.
 
     Raises:
@@ -56,7 +56,7 @@ def lookup(name: str, field: str = "env.name") -> Entry:
 
 
 def resolve_engine(name: str, engine: str) -> str:
-    """The engine that "auto" means for this environment, or `engine` itself when it has it. Raises ConfigError."""
+    """Resolve "auto" to one of this environment's engines. Raises ConfigError for an engine that it does not have."""
     engines = lookup(name).engines
     if engine == "auto":
         for_gpus = [name for name in ("warp", "mjx") if name in engines and (name != "warp" or warp_is_installed())]
@@ -67,19 +67,19 @@ def resolve_engine(name: str, engine: str) -> str:
 
 
 def make_task(name: str, engine: str, episode_length: int | None) -> tuple[Task, Engine]:
-    """A row's task, and one of its engines. Raises ConfigError for a bad length, and a model beyond the engine."""
+    """Build a row's task and one of its engines. Raises ConfigError for a bad length or an unsupported model."""
     if episode_length is not None and episode_length < 1:
         raise ConfigError(f"env.episode_length = {episode_length} must be at least 1")
     try:
         return lookup(name).engines[engine](episode_length)
-    except NotImplementedError as lacking:  # what MJX and Brax raise, and we beside them, for a user's own model
+    except NotImplementedError as lacking:  # raised by MJX, Brax and our engines for users' models
         raise ConfigError(f"env.engine = {engine!r} cannot step the model of {name}: {lacking}") from lacking
 
 
 def make_env(
     name: str, *, engine: str = "auto", auto_reset: AutoReset = "fresh", episode_length: int | None = None
 ) -> Env:
-    """Build an environment by name. Raises ConfigError for an unknown name or engine, or a model beyond the engine."""
+    """Build an environment by name. Raises ConfigError for an unknown name or engine, or an unsupported model."""
     engine = resolve_engine(name, engine)
     if name.startswith(gymnasium_env.PREFIX):
         name = name.removeprefix(gymnasium_env.PREFIX)

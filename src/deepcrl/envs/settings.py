@@ -1,6 +1,6 @@
-"""Training settings that suit families of environments on two cores: changes of the paper's, by dotted path.
+"""Training settings that suit families of environments on two cores: overrides of the paper's, by dotted path.
 
-The table's rows name them, and `preset` applies them. `docs/fidelity.md` sets them beside the paper's.
+The table's rows refer to them, and `preset` applies them. `docs/fidelity.md` compares them with the paper's.
 """
 
 from typing import Any
@@ -12,15 +12,15 @@ FEW_UPDATES: Settings = {
     "agent.critic_learning_rate": 1e-3,
     "agent.temperature_learning_rate": 3e-3,
 }
-"""Larger steps for runs of ten or twenty thousand updates, where the paper has 2.5 million."""
+"""Larger learning rates, for runs of ten or twenty thousand updates instead of the paper's 2.5 million."""
 POINT: Settings = {
     "env.num_envs": 128,
     "network.depth": 8,
     "network.width": 64,
-    # Corridors are short beside 1 / (1 - 0.99) = 100 steps: with the paper's discount one step more or less hardly
+    # Corridors are short compared to 1 / (1 - 0.99) = 100 steps: with the paper's discount one step more or less hardly
     # changes a value.
     "agent.discount": 0.95,
-    # Hindsight goals lie a few steps ahead; the commanded ones lie behind walls, where another pair's may.
+    # Hindsight goals lie only a few steps ahead; other pairs' goals may lie behind walls, as the commanded ones do.
     "agent.random_goals": 0.5,
     **FEW_UPDATES,
     "train.batch_size": 256,
@@ -54,7 +54,7 @@ GYMNASIUM: Settings = {
     "env.num_envs": 16,
     "network.depth": 4,
     "network.width": 128,
-    # Episodes are short, and goals small beside a step.
+    # Episodes are short, and goals are small compared to a step.
     "agent.discount": 0.9,
     "agent.random_goals": 0.5,
     **FEW_UPDATES,
@@ -66,4 +66,4 @@ GYMNASIUM: Settings = {
     "evaluation.num_evals": 10,
     "evaluation.num_envs": 32,
 }
-"""For environments that are not known beforehand: what suits Gymnasium-Robotics' FetchReach."""
+"""For environments not known in advance: settings that suit Gymnasium-Robotics' FetchReach."""

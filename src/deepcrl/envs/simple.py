@@ -19,7 +19,7 @@ RADIUS = 0.25
 HEIGHT = 0.75
 """Metres above the floor at which the ball slides."""
 GEAR = 5.0
-"""Newtons of a full action."""
+"""Newtons at full action."""
 VELOCITY_NOISE = 0.1
 SUBSTEPS = ant.SUBSTEPS
 

@@ -1,7 +1,7 @@
 """Brax's spring pipeline, which the paper's ants and humanoids ran on, stepping the same models as `mujoco_engine`.
 
-Links are held together by stiff springs, so the physics are the links' own poses and velocities; joint coordinates
-are read off them. Needs the optional package brax.
+Stiff springs hold the links together, so the state is the links' own poses and velocities, from which joint coordinates
+are computed. Needs the optional package brax.
 """
 
 import copy
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpringParameters:
-    """What the pipeline needs to know beyond the model, as in the release's model files, in SI units."""
+    """Pipeline parameters that a MuJoCo model lacks, as in the release's model files, in SI units."""
 
     stiffness: float
-    """Of the springs that hold a joint's two links together."""
+    """Stiffness of the springs that hold a joint's two links together."""
     limit_stiffness: float
-    """Of the springs that hold a joint within its range."""
+    """Stiffness of the springs that hold a joint within its range."""
     velocity_damping: float
-    """Of linear motion between the two links."""
+    """Damping of linear motion between the two links."""
     angular_damping: float
-    """Of rotation between the two links."""
+    """Damping of rotation between the two links."""
     global_angular_damping: float = 0.0
-    """Rate at which every link's spin grows by itself; negative to damp."""
+    """Rate at which every link's angular velocity grows by itself; negative to damp."""
     mass_scale: float = 0.0
-    """Links have their mass to the power 1 - mass_scale: at 1 they all weigh one kilogram."""
+    """Masses are raised to the power 1 - mass_scale: at 1 every link weighs one kilogram."""
     inertia_scale: float = 0.0
     """The same for the principal moments of inertia."""
     gears: tuple[float, ...] | None = None
-    """In place of the model's own, one per actuator."""
+    """Replace the model's gears, one per actuator."""
 
 
 ANT = SpringParameters(
@@ -54,7 +54,7 @@ ANT = SpringParameters(
     mass_scale=1.0,
     inertia_scale=1.0,
 )
-"""Also of the ant's relatives and the point that slides through a maze."""
+"""Also for the ant with a ball and the ball that slides through mazes (`simple`)."""
 HUMANOID = SpringParameters(
     stiffness=27000.0,
     limit_stiffness=2500.0,
@@ -64,7 +64,7 @@ HUMANOID = SpringParameters(
     inertia_scale=1.0,
     gears=(350.0,) * 11 + (100.0,) * 6,
 )
-"""Trunk and legs, then arms, are driven harder than in the model."""
+"""The gears, of trunk and legs, then of arms, are larger than the model's."""
 
 SUBSTEPS = 10
 
@@ -72,14 +72,14 @@ SUBSTEPS = 10
 def spring_engine(
     model: "mujoco.MjModel", parameters: SpringParameters, time_step: float, substeps: int = SUBSTEPS
 ) -> Engine:
-    """An engine whose control step is `substeps` steps of `time_step` seconds, in single precision.
+    """Build an engine whose control step is `substeps` steps of `time_step` seconds, in single precision.
 
-    Sensors show what follows a step, without the lag that MuJoCo's have: the pipeline keeps all poses up to date.
+    Sensors are read after the last step, without MuJoCo's lag of one step: the pipeline keeps all poses up to date.
 
     Args:
         model: what to simulate; every body must have a joint, and every sensor show a body's frame or a joint's torque.
         parameters: the springs.
-        time_step: in place of the model's own.
+        time_step: seconds per simulator step; replaces the model's own.
         substeps: simulator steps per control step.
 
     Raises:
@@ -88,7 +88,7 @@ def spring_engine(
     """
     if importlib.util.find_spec("brax") is None:
         raise ConfigError("env.engine = 'spring' needs Brax, which is not installed: pip install \"deepcrl[spring]\"")
-    import_mjx()  # by Brax it would be imported with all that it prints
+    import_mjx()  # before Brax does, which would let it print
     from brax import actuator, com, kinematics
     from brax.base import Motion, Transform
     from brax.spring import pipeline
@@ -99,7 +99,7 @@ def spring_engine(
     read_sensors = _sensor_reader(model)
 
     def load(physics: Physics) -> "State":
-        """All that a pipeline step reads or carries follows from poses and velocities of the centres of mass."""
+        """Rebuild the pipeline's state from poses and velocities of the centres of mass, which determine the rest."""
         x_i = Transform(pos=physics["com_position"], rot=physics["com_quaternion"])
         xd_i = Motion(vel=physics["com_velocity"], ang=physics["com_angular_velocity"])
         x, xd = com.to_world(system, x_i, xd_i)
@@ -148,7 +148,7 @@ def spring_engine(
 
 
 def _system(model: "mujoco.MjModel", parameters: SpringParameters, time_step: float):
-    """Brax's form of the model, with the springs."""
+    """Convert the model to Brax's System and set the springs."""
     from brax.io import mjcf
 
     model = copy.copy(model)  # brax writes to it, and so do we
@@ -174,7 +174,7 @@ def _system(model: "mujoco.MjModel", parameters: SpringParameters, time_step: fl
 
 
 def _sensor_reader(model: "mujoco.MjModel"):
-    """(link poses, link velocities, joint torques) to "sensordata" in the model's order."""
+    """Make a function: (link poses, link velocities, joint torques) -> "sensordata" in the model's order."""
     import mujoco
 
     kinds = mujoco.mjtSensor
@@ -194,7 +194,7 @@ def _sensor_reader(model: "mujoco.MjModel"):
         def one(kind: "mujoco.mjtSensor", index: int) -> Array:
             if kind == kinds.mjSENS_JOINTACTFRC:
                 return torque[model.jnt_dofadr[index]][None]
-            return frames[kind](x, xd)[index - 1]  # links are the bodies but the world
+            return frames[kind](x, xd)[index - 1]  # links are all bodies but the world
 
         return jnp.concatenate([one(kind, index) for kind, index in sensors])
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import mujoco
 
 Builder = Callable[[int | None], tuple[Task, Engine]]
-"""Episode length (None: the task's own) to a task and the engine that steps it."""
+"""Episode length (None: the task's default) -> a task and the engine that steps it."""
 TaskOf = Callable[[int | None], Task]
 Model = Callable[[], "mujoco.MjModel"]
 ANT_SPRINGS = (spring_engine.ANT, 0.005)
@@ -37,7 +37,7 @@ ANT_SPRINGS = (spring_engine.ANT, 0.005)
 
 
 class Entry(NamedTuple):
-    """One environment: how to build it on each engine, the first one without a GPU, and the settings that suit it."""
+    """One environment: a builder per engine, of which the first is the default without a GPU, and suitable settings."""
 
     engines: Mapping[str, Builder]
     defaults: Mapping[str, Any]
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
     substeps: int = 1
     """Steps of the model per env step."""
     variant_of: str | None = None
-    """The environment that differs from this one only in where episodes start and end."""
+    """The environment from which this one differs only in starts and goals."""
     paper_evaluation: str | None = None
     """Where the paper's runs are evaluated; None: in the environment itself."""
 
@@ -65,13 +65,13 @@ MAZES: dict[str, tuple[str, ...]] = {
     "big": ("eval",),
     "hardest": (),
 }
-"""Layouts to train in, and their variants with fewer, farther goals, of which training evaluates on the first."""
+"""Training layouts and their variants with fewer, farther goals; by default a run is evaluated on the first variant."""
 FAR_IN_PAPER = ("u4", "u5", "big")
-"""The ant's mazes that the paper evaluates on far goals; its other ones, and all humanoids, on the training goals."""
+"""Ant mazes that the paper evaluates on far goals; the other ones, and all humanoids, on the training goals."""
 PAPER_MAZES = {key: evals for key, evals in MAZES.items() if key not in ("l", "j")}
-"""The ant's."""
+"""Mazes of the ant."""
 COMMON_MAZES = {"u": ("eval",), "big": ("eval",), "hardest": ()}
-"""The humanoid's and the ball's. Their big maze has one goal more in evaluation than the paper's ant has."""
+"""Mazes of the humanoid and the ball. Their big maze has one evaluation goal more than the paper's ant has."""
 COMMON_LAYOUTS = {**LAYOUTS, "big_eval": LAYOUTS["big_eval_10"]}
 STITCHING_MAZES = {
     "u": LAYOUTS["u_single_eval"],
@@ -80,7 +80,7 @@ STITCHING_MAZES = {
     "u4": LAYOUTS["u4_single"],
     "u5": LAYOUTS["u5_single_eval"],
 }
-"""Corridors whose starts and goals are so many cells apart in training (paper, Figure 11)."""
+"""Corridors in which training starts and goals are STITCHING_DISTANCES cells apart (paper, Figure 11)."""
 STITCHING_DISTANCES = {"1f2f3f": (1, 2, 3), "1f2f3f4f": (1, 2, 3, 4), "1f2f3f4f5f": (1, 2, 3, 4, 5)}
 
 QUICKSTART = "point_l_maze"
@@ -95,15 +95,15 @@ def _robot(
     defaults: Mapping[str, Any] = settings.ROBOT,
     spring_task: TaskOf | None = None,
 ) -> Entry:
-    """A row for a task that MuJoCo steps, natively and on the device, and perhaps Brax's springs.
+    """Build a row for a task on native MuJoCo, MJX and Warp and, with `springs`, on Brax's spring pipeline.
 
     Args:
-        task: episode length to the task.
-        model: what MuJoCo steps.
+        task: builds the task, given the episode length.
+        model: builds the model that MuJoCo steps.
         substeps: simulator steps per env step.
         springs: parameters and time step in seconds of Brax's pipeline, for the tasks that the paper ran on it.
         defaults: settings that suit the task.
-        spring_task: the task there, where it differs.
+        spring_task: the task on that pipeline, where it differs.
     """
     engines: dict[str, Builder] = {
         "mujoco": lambda episode_length: (task(episode_length), mujoco_engine(model(), substeps)),
@@ -126,8 +126,8 @@ def _in_mazes(
     layouts: Mapping[str, Layout] = LAYOUTS,
     far_in_paper: tuple[str, ...] = (),
 ) -> dict[str, Entry]:
-    """Rows of one body in some mazes, each followed by its evaluation variants where it has any; of those in
-    `far_in_paper` the paper has the first one as well."""
+    """Rows of one body in some mazes, each followed by its evaluation variants, if any. In mazes of `far_in_paper`, the
+    first variant is also the paper's evaluation environment."""
     table = {}
     for key, evals in mazes.items():
         name = f"{body}_{key}_maze"
@@ -166,7 +166,7 @@ def _stitching(
     row: Callable[[Layout, TaskOf], Entry],
     task: Callable[[Layout, tuple[int, ...], int | None], Task],
 ) -> dict[str, Entry]:
-    """Rows of one body in corridors, with starts and goals at some distances, evaluated on the far goals."""
+    """Rows of one body in corridors, one per set of start-goal distances, evaluated on the far goals."""
     table = {}
     for key, layout in STITCHING_MAZES.items():
         maze = f"{body}_{key}_maze"
@@ -197,7 +197,7 @@ def _simple(layout: Layout) -> Entry:
 
 
 def _humanoid(layout: Layout | None, spring_step: float = humanoid.SHORT_TIME_STEP, clean: bool = False) -> Entry:
-    """On all engines an env step takes as long as SUBSTEPS of `spring_step` seconds."""
+    """Build a humanoid's row. On all engines an env step lasts spring_engine.SUBSTEPS times `spring_step` seconds."""
 
     def model() -> "mujoco.MjModel":
         return humanoid.humanoid_model(layout)

@@ -1,7 +1,7 @@
-"""Join a task and an engine to a batch of environments: success, episode ends, automatic resets, episode ids.
+"""Joins a task and an engine into a batch of environments: success, episode ends, automatic resets, episode ids.
 
-`_judge` and `_restart` do all this for every engine: traced into the caller's program on the device, on the host jitted
-once per environment and in numpy. All that differs is who moves the physics.
+`_judge` and `_restart` do all this for every engine: on the device traced into the caller's program; on the host
+`_judge` is jitted once per environment, and `_restart` is numpy. Only the stepping of the physics differs.
 """
 
 import functools
@@ -19,16 +19,16 @@ from deepcrl.envs.check import check_action, check_rows, check_spec
 from deepcrl.envs.protocol import Engine, Env, EnvState, Options, Physics, Task, direct, grade
 
 Resets = AutoReset | Literal["never"]
-"""What follows the end of an episode; after "never" it is the caller's to reset."""
+"""What happens at the end of an episode; with "never" the caller has to reset."""
 
 LARGEST = 1e10
-"""Of an entry of a state that is sound, as in MuJoCo (mjMAXVAL); squares of larger ones need not be finite."""
+"""Largest magnitude of a valid state's entries, as in MuJoCo (mjMAXVAL); squares of larger ones may overflow."""
 
 
 def build(task: Task, engine: Engine, auto_reset: Resets) -> Env:
-    """A batch of environments, stepped by `engine`.
+    """Build a batch of environments, stepped by `engine`.
 
-    Raises ConfigError for a spec that cannot be; its functions do so when they meet arrays that do not fit the spec.
+    Raises ConfigError for an invalid spec; the functions of the `Env` raise it for arrays that do not fit the spec.
     """
     check_spec(task.spec)
     make = _device_functions if engine.on_device else _host_functions
@@ -38,7 +38,7 @@ def build(task: Task, engine: Engine, auto_reset: Resets) -> Env:
 
 
 def _draw_starts(task: Task, key: Array, episode_id: Array, auto_reset: Resets) -> tuple[Physics, Array]:
-    """Start and goal of every slot's episode: a function of the slot's key, and for fresh resets of the episode."""
+    """Start and goal of every slot's episode, determined by the slot's key and, unless "cached", the episode id."""
 
     def draw(key_data: Array, episode: Array) -> tuple[Physics, Array]:
         slot_key = jax.random.wrap_key_data(key_data)
@@ -57,7 +57,7 @@ def _observe(task: Task, physics: Physics) -> Array:
 
 
 def _control(task: Task, action: Array, physics: Physics) -> Array:
-    """What N actions mean to the simulator."""
+    """The simulator's control for N actions."""
     return jax.vmap(task.control)(jnp.clip(action, -1.0, 1.0), physics)
 
 
@@ -65,7 +65,7 @@ def _begin(task: Task, key: Array, physics: Physics, goal: Array) -> EnvState:
     """EnvState of fresh episodes."""
     num_envs = goal.shape[0]
     state = _observe(task, physics)
-    achieved = state[:, np.array(task.spec.goal_indices)]
+    achieved = task.spec.achieved_goal(state)
     distance, success, grades = grade(task.spec, achieved, goal)
     no, zero = jnp.zeros(num_envs, bool), jnp.zeros(num_envs, jnp.int32)
     return EnvState(
@@ -86,13 +86,14 @@ def _begin(task: Task, key: Array, physics: Physics, goal: Array) -> EnvState:
 
 
 def _judge(task: Task, before: EnvState, physics: Physics) -> EnvState:
-    """What one step led to, nothing reset yet."""
+    """The EnvState that one step leads to, before any reset."""
     spec = task.spec
     next_state = _observe(task, physics)
-    # A diverged simulation ends its episode here instead of poisoning the replay and the metrics. NaN is below nothing.
+    # A diverged simulation ends its episode here instead of poisoning the replay and the metrics. Comparisons with NaN
+    # are false, so NaN counts as diverged.
     finite = jnp.all(jnp.abs(next_state) <= LARGEST, axis=-1)
     next_state = jnp.where(finite[:, None], next_state, before.state)
-    achieved = next_state[:, np.array(spec.goal_indices)]
+    achieved = spec.achieved_goal(next_state)
     goal = before.goal
     if task.move_goal is not None:
         goal = jnp.where(finite[:, None], jax.vmap(task.move_goal)(physics, goal), goal)
@@ -118,25 +119,25 @@ def _judge(task: Task, before: EnvState, physics: Physics) -> EnvState:
 
 
 def _restart(task: Task, after: EnvState, states: Array, goals: Array, xp: Any) -> EnvState:
-    """Put fresh starts' states and goals where an episode has ended; the physics are the caller's. `xp` is numpy or
+    """Put fresh states and goals where an episode has ended; the caller replaces the physics. `xp` is numpy or
     jax.numpy."""
     done = after.terminated | after.truncated
     state = xp.where(done[:, None], states, after.state)
     return after._replace(
         state=state,
-        achieved_goal=state[:, np.array(task.spec.goal_indices)],
+        achieved_goal=task.spec.achieved_goal(state),
         goal=xp.where(done[:, None], goals, after.goal),
         episode_step=xp.where(done, 0, after.episode_step),
     )
 
 
 def _arrays(options: Options | None) -> Options:
-    """Lists are trees of numbers to a traced function; as arrays they have shapes."""
+    """Convert to arrays: a jitted function takes a list for a tree of scalars."""
     return {name: jnp.asarray(value) for name, value in (options or {}).items()}
 
 
 def _apply_options(task: Task, physics: Physics, goal: Array, options: Options) -> tuple[Physics, Array]:
-    """Starts and goals with what is given in place of what was drawn, a goal's marker and a moving goal in accord."""
+    """Replace drawn starts and goals by those in `options`; the goal marker or a moving goal follows."""
     for name, value in options.items():
         drawn = goal if name == "goal" else physics.get(name)
         if drawn is None:
@@ -197,11 +198,12 @@ def _device_functions(task: Task, engine: Engine, auto_reset: Resets):
 
 
 def _jit_to_host(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Jit a function to a tree of real, integer and bool arrays [N, ...] for callers that want numpy.
+    """Jit a function that returns a tree of float, integer and bool arrays [N, ...], for callers that want numpy.
 
-    As every array that comes out costs microseconds, they come out as the columns of two: reals, and the rest.
+    Each array that leaves a jitted call costs microseconds, so the outputs are packed as columns of two arrays, one of
+    floats and one of all else, and unpacked in numpy.
     """
-    # Set when it is traced: how the tree is built, and of each leaf the side, columns, shape of a row and kind.
+    # Set while tracing: the tree's structure and, for each leaf, its side (1 for floats), columns, row shape and dtype.
     tree, leaves = None, []
 
     @jax.jit
@@ -232,11 +234,12 @@ def _jit_to_host(function: Callable[..., Any]) -> Callable[..., Any]:
 def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
     """Host environments keep physics in numpy at the simulator's precision; the rest is computed on the CPU backend."""
     cpu = jax.devices("cpu")[0]
-    # Every array that goes into a jitted call costs microseconds, of which a step of a small robot has few.
-    passed_by = {"physics": {}, "state": None, "key": None}
+    # Each array that enters or leaves a jitted call costs microseconds, and a small robot's step takes few: inputs that
+    # `_judge` does not need, and outputs that the caller already has, are left out.
+    known = {"physics": {}, "state": None, "key": None}
     of_last_step = ("achieved_goal", "next_state", "success", "grades", "distance", "terminated", "truncated")
-    not_judged_by = {"physics": {}, "key": None, **dict.fromkeys(of_last_step)}
-    judge = _jit_to_host(lambda before, physics: _judge(task, before, physics)._replace(**passed_by))
+    not_needed = {"physics": {}, "key": None, **dict.fromkeys(of_last_step)}
+    judge = _jit_to_host(lambda before, physics: _judge(task, before, physics)._replace(**known))
     control_of = jax.jit(lambda action, physics: _control(task, action, physics))
     draw = _jit_to_host(lambda key, episode: _draw_starts(task, key, episode, auto_reset))
     observe = _jit_to_host(lambda physics: _observe(task, physics))
@@ -264,7 +267,7 @@ def _host_functions(task: Task, engine: Engine, auto_reset: Resets):
             else:
                 control = np.asarray(control_of(np.asarray(action), single(state.physics)))
             physics = engine.step(state.physics, control, active)
-            after = judge(state._replace(**not_judged_by), single(physics))
+            after = judge(state._replace(**not_needed), single(physics))
             after = after._replace(state=after.next_state, key=state.key)
             done = after.terminated | after.truncated
             if auto_reset != "never" and done.any():

@@ -8,7 +8,7 @@ __all__ = ["EXPERIMENTS", "Cell", "Experiment", "Scale", "cells", "lookup"]
 
 
 def lookup(name: str) -> Experiment:
-    """An experiment by its name. Raises ConfigError, with near matches."""
+    """The experiment of that name. Raises ConfigError with near matches when there is none."""
     if name not in EXPERIMENTS:
         raise ConfigError(f"no experiment is called {name!r}; {near_matches(name, EXPERIMENTS)}")
     return EXPERIMENTS[name]

@@ -1,8 +1,8 @@
-"""The numbers behind the pages, one line for each finished run in a file beside them: RUNS.
+"""The numbers behind the pages: RUNS, a file beside them with one line for each finished run.
 
-Run folders are large, and lie where they were trained. From this file a page can be written again without them, and
-runs of several machines come together: `unpack` lays out what it holds as folders that can be reported, and are not
-trained again, but cannot be resumed or rendered, since agents are not in it.
+Run folders are large and stay on the machine that trained them. This file suffices to write the pages again, and merges
+runs of several machines: `unpack` turns its lines into run folders that count as done and can be reported, but not
+resumed or rendered, since they have no checkpoints.
 """
 
 import base64
@@ -23,12 +23,12 @@ from deepcrl.report.findings import FOLDER
 
 RUNS = "runs.jsonl"
 DIGITS = 7
-"""Significant ones: as many as float32 has."""
+"""Significant digits that are kept: as many as float32 has."""
 
 
 def pack(pages: Path, found: Sequence[Result], out: Path) -> Path:
-    """Add the finished runs of an experiment to PAGES/RUNS, in place of what it has of them. Lines are in the order of
-    their names. Pictures of analyses come along for the first run of every cell."""
+    """Add an experiment's finished runs to PAGES/RUNS in place of their earlier lines, sorted by name. Pictures of
+    analyses are kept for the first seed of every cell, and for runs that already have some there."""
     lines = _read(pages)
     for result in found:
         for seed, folder in runs.folders(result.cell, out).items():
@@ -40,17 +40,17 @@ def pack(pages: Path, found: Sequence[Result], out: Path) -> Path:
 
 
 def unpack(pages: Path, out: Path) -> int:
-    """Make a run folder of every line of PAGES/RUNS that has none in OUT; returns how many.
+    """Make a run folder in OUT for every line of PAGES/RUNS that has none there; returns how many were made.
 
     Raises:
-        ConfigError: before anything is made, for a line that is no run's.
+        ConfigError: for an invalid line, before anything is made.
     """
     made = 0
     for name, line in _read(pages).items():
         folder = out / "runs" / name
         if folder.exists():
             continue
-        draft = folder.with_name(f"{name}.{os.getpid()}.draft")  # another process may lay it out just now
+        draft = folder.with_name(f"{name}.{os.getpid()}.draft")  # another process may unpack at the same time
         (draft / FOLDER).mkdir(parents=True, exist_ok=True)
         (draft / "config.json").write_text(json.dumps(line["config"], indent=2) + "\n")
         (draft / "machine.json").write_text(json.dumps(line["machine"], indent=2) + "\n")
@@ -64,15 +64,15 @@ def unpack(pages: Path, out: Path) -> int:
             made += 1
         except OSError:
             shutil.rmtree(draft)
-            if not folder.exists():  # else the other one was first
+            if not folder.exists():  # else another process was first
                 raise
     return made
 
 
 def _read(pages: Path) -> dict[str, dict[str, Any]]:
-    """Lines by run. Raises ConfigError for what is none."""
+    """Parsed lines by run name. Raises ConfigError for an invalid line."""
     path, found = pages / RUNS, {}
-    # What is no text becomes a line that is no run.
+    # Bytes that are no text are replaced, so that they end as an invalid line with its number.
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     for number, text in enumerate(lines, 1):
         try:
@@ -104,7 +104,7 @@ def _line(folder: Path, with_pictures: bool) -> dict[str, Any]:
         try:
             finding = dict(json.loads(path.read_text()))
         except (ValueError, TypeError):
-            continue  # damaged; `report.findings.kept` makes it again where there is an agent
+            continue  # damaged; `report.findings.kept` runs the analysis again where there is a checkpoint
         findings[path.stem] = finding if with_pictures else finding | {"svg": None}
         if with_pictures and (png := path.with_suffix(".png")).exists():
             pictures[png.name] = base64.b64encode(png.read_bytes()).decode()
@@ -119,7 +119,8 @@ def _line(folder: Path, with_pictures: bool) -> dict[str, Any]:
 
 
 def _columns(some: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """What reports of experiments read of the rows: counts, the wall clock and evaluations; null where one has none."""
+    """Metrics rows as columns, only those that reports of experiments read: counts, wall time and evaluations; null
+    where a row lacks one."""
     names = dict.fromkeys(name for row in some for name in row if not name.startswith(("train/", "time/")))
     return {name: [_short(row.get(name)) for row in some] for name in names}
 

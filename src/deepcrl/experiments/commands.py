@@ -59,7 +59,7 @@ def _list(args: list[str]) -> int:
 
 
 def _workers(jobs: int | None) -> int:
-    """Processes at once. Raises ConfigError for none."""
+    """Number of parallel processes, by default one per usable core. Raises ConfigError below 1."""
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs = {jobs} must be at least 1")
     return jobs or usable_cores()  # small networks gain little from a second core

@@ -1,4 +1,4 @@
-"""A page as data: parts in order, and their forms in Markdown and in HTML."""
+"""A page as data, a sequence of parts, and its rendering to Markdown and to HTML."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Table(NamedTuple):
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     numeric: int
-    """How many of the last columns are numbers."""
+    """Number of trailing columns that hold numbers."""
 
 
 class Picture(NamedTuple):
@@ -43,7 +43,7 @@ class Document(NamedTuple):
 
 
 def markdown(document: Document, stem: str) -> tuple[str, dict[str, str | bytes]]:
-    """The text, and the pictures that it shows by the names of their files, which begin with `stem`."""
+    """The Markdown text, and the contents of its picture files by file name; names begin with `stem`."""
     blocks, files = [f"# {document.title}", f"**{document.lead}**"], {}
     for part in document.parts:
         match part:
@@ -65,7 +65,7 @@ def markdown(document: Document, stem: str) -> tuple[str, dict[str, str | bytes]
 
 
 def html(document: Document, kind: str) -> Markup:
-    """One page that opens without a network, pictures inside."""
+    """One self-contained page with embedded pictures; `kind` is the line above its title."""
     sections: list[list[Markup]] = [[]]
     pictures: list[Markup] = []
 

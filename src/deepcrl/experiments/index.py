@@ -1,4 +1,4 @@
-"""All experiments at a glance: what each asks, and how far it is."""
+"""Overview of all experiments: each one's question, the paper's answer and the state of our runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ def markdown(experiments: Sequence[Experiment]) -> str:
 
 
 def write(experiments: Sequence[Experiment], folder: Path, out: Path) -> tuple[Path, Path]:
-    """Write index.md and index.html into `folder`: the paper's answer to every experiment's question, and how far ours
-    is at every scale, with links to the pages that lie there; of those with a page, by its own words, since its runs
-    may have been made elsewhere."""
+    """Write index.md and index.html into `folder`; returns their paths. They show every experiment's question, the
+    paper's answer and, at every scale, the state of our runs with a link to the page in `folder`, if there is one. The
+    state is then read from that page, since its runs may have been made elsewhere."""
     folder.mkdir(parents=True, exist_ok=True)
     linked: dict[str, list[list[str | Markup]]] = {"md": [], "html": []}
     for one in experiments:
@@ -52,7 +52,7 @@ def write(experiments: Sequence[Experiment], folder: Path, out: Path) -> tuple[P
 
 def _state(experiment: Experiment, scale: str, folder: Path, out: Path) -> str:
     path = folder / f"{experiment.name}-{scale}.md"
-    text = path.read_text() if path.exists() else ""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     state = page.state_said(text) or state_words(results(experiment, scale, out))
     agreement = page.agreement_said(text)
     return f"{state}; {agreement}" if agreement else state

@@ -30,12 +30,12 @@ from deepcrl.files import replace_file
 from deepcrl.folder import load_machine
 from deepcrl.report.charts import Series, interval_chart, line_chart
 from deepcrl.report.findings import FINDINGS, kept
-from deepcrl.report.text import MISSING, number
+from deepcrl.report.text import MISSING, finite, number
 
 TIME_AT_GOAL = "time_at_goal"
 AGREEMENT = "Agreement with the paper"
 STATE = "; "
-"""Before a page's words on how far its runs are."""
+"""Separator before a page's words on the state of its runs, by which `state_said` finds them."""
 
 
 def command(experiment: Experiment, scale: str) -> str:
@@ -63,7 +63,7 @@ def write(experiment: Experiment, scale: str, found: Sequence[Result], folder: P
 
 
 def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Path) -> Document:
-    """The page."""
+    """Compose the page."""
     columns, lines = table_of(found)
     analysed = {kind: _analysed(kind, found, out) for kind in experiment.analyses}
     parts: list[Part] = [
@@ -125,14 +125,14 @@ def compose(experiment: Experiment, scale: str, found: Sequence[Result], out: Pa
 
 
 def state_said(text: str) -> str | None:
-    """How far the runs of a page are, by its Markdown; None when it does not say so."""
+    """State of a page's runs, parsed from its Markdown; None when it states none."""
     line = next((line for line in text.splitlines() if line.startswith("Scale ")), "")
     return line.partition(STATE)[2].removesuffix(".") or None
 
 
 def agreement_said(text: str) -> str | None:
-    """How many of the paper's claims a page's runs agree with, go against or leave open, by its Markdown; None when it
-    looks at none."""
+    """How many of the paper's claims a page's runs agree with, go against or leave open, parsed from its Markdown; None
+    when it tests none."""
     section = text.partition(f"\n## {AGREEMENT}\n")[2].partition("\n## ")[0]
     counts = {word: sum(section.count(f": {said}") for said in verdicts) for word, verdicts in VERDICTS.items()}
     words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
@@ -140,8 +140,8 @@ def agreement_said(text: str) -> str | None:
 
 
 def table_of(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-    """Column names and rows: labels, runs done, mean and interquartile mean with 95% intervals, beside a time at goal
-    the final distance, and the paper's numbers where it has some for these labels."""
+    """Column names and rows: labels, runs done, mean and interquartile mean with 95% intervals, the final distance if
+    the metric is a time at goal, and the paper's numbers if it has any for these labels."""
     timed = found[0].metric.endswith(TIME_AT_GOAL)
     distance = ["final distance (m)"] if timed else []
     paper = ["paper"] if any(result.published for result in found) else []
@@ -163,7 +163,7 @@ def table_of(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 
 
 def papers_numbers(experiment: Experiment, found: Sequence[Result]) -> Iterator[Part]:
-    """The paper's numbers for its own cells, where they do not stand beside ours; and what it says of `passes`."""
+    """The paper's numbers for its own cells, unless `table_of` shows them beside ours, and its times for `passes`."""
     beside = any(result.published for result in found)
     if (experiment.published and not beside) or experiment.passed_after:
         yield Heading("The paper's numbers")
@@ -181,7 +181,8 @@ def papers_numbers(experiment: Experiment, found: Sequence[Result]) -> Iterator[
 
 
 def _final_distance(result: Result) -> str:
-    """Over the evaluations of the scores; it tells runs apart that never reach a goal."""
+    """Final distance in metres, mean over runs, each over the evaluations of its score. It separates runs that never
+    reach a goal."""
     name = result.metric.removesuffix(TIME_AT_GOAL) + "final_distance"
     values = [value_of(name, some) for some in result.rows.values()]
     return f"{np.mean(values):.2f}" if values else MISSING
@@ -192,7 +193,7 @@ def _shown(found: Estimate | None) -> str:
 
 
 def circumstances(found: Sequence[Result], out: Path) -> dict[str, str]:
-    """On what the runs were made, when, and from which revisions, oldest first; from their machine.json."""
+    """Dates, hardware and git revisions of the finished runs, from their machine.json, oldest first."""
     machines = []
     for result in found:
         for seed, folder in runs.folders(result.cell, out).items():
@@ -223,7 +224,7 @@ def _metric_words(experiment: Experiment) -> str:
 
 
 def _x(experiment: Experiment, found: Sequence[Result]) -> str:
-    """The axis of the abscissa; the smallest scale may do without the experiment's."""
+    """The axis along the abscissa: the experiment's, or the last one at a scale that lacks it."""
     axes = list(found[0].cell.labels)
     return experiment.x if experiment.x in axes else axes[-1]
 
@@ -259,8 +260,9 @@ def _curves(experiment: Experiment, found: Sequence[Result]) -> Iterator[Picture
         rest = ", ".join(f"{key} {label}" for key, label in result.cell.labels.items() if key != x)
         every = list(result.rows.values())
         env_steps = [row["env_steps"] for row in every[0]]
-        values = zip(*([row[result.metric] for row in some] for some in every), strict=True)
-        points = [(step, float(np.mean(several))) for step, several in zip(env_steps, values, strict=True)]
+        values = zip(*([row.get(result.metric) for row in some] for some in every), strict=True)
+        known = [(step, list(filter(finite, several))) for step, several in zip(env_steps, values, strict=True)]
+        points = [(step, float(np.mean(several))) for step, several in known if several]
         panels.setdefault(rest, []).append(Series(result.cell.labels[x], points))
         end = max(end, float(env_steps[-1]))
     for name, series in panels.items():
@@ -269,12 +271,12 @@ def _curves(experiment: Experiment, found: Sequence[Result]) -> Iterator[Picture
 
 
 class _Analysed(NamedTuple):
-    """What one analysis has found in the runs that are done."""
+    """Results of one analysis on the finished runs."""
 
     numbers: list[list[dict[str, float]]]
-    """By result, and by run."""
+    """For each result, the numbers of each of its runs."""
     pictures: list[Picture]
-    """Of each result's first run."""
+    """One for each result, of its first run that has one."""
     problems: list[str]
 
 

@@ -1,4 +1,4 @@
-"""What an experiment will cost, before it starts: counts, exactly; hours and disk, from a short calibration."""
+"""Cost of an experiment before it starts: exact counts; hours and disk space from a short calibration."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from deepcrl.files import replace_file
 from deepcrl.plan import plan
 
 UPDATES = 4
-"""In the calibration."""
+"""Updates timed in the calibration."""
 
 
 class Rates(NamedTuple):
@@ -29,18 +29,18 @@ class Rates(NamedTuple):
 
 
 class Price(NamedTuple):
-    """Of runs that are left to do."""
+    """Cost of the runs that are left to do."""
 
     runs: int
     env_steps: int
     updates: int
     hours: float
-    """On all workers together."""
+    """Wall-clock hours with all workers busy to the end."""
     disk_bytes: int
 
 
 def count(work: Sequence[Job]) -> tuple[int, int, int]:
-    """Runs, env steps and updates that are left, those of interrupted runs whole."""
+    """Runs, env steps and updates left to do; interrupted runs count in full."""
     runs = env_steps = updates = 0
     for job in work:
         the_plan, seeds = plan(job.cell.config), len(job.folders)
@@ -51,9 +51,9 @@ def count(work: Sequence[Job]) -> tuple[int, int, int]:
 
 
 def price(work: Sequence[Job], workers: int, out: Path) -> Iterator[tuple[Job, Rates | None, float]]:
-    """Calibrate the configuration of every job, in a process like its worker's: (job, rates, seconds of the job).
+    """Calibrate the configuration of every job in a process like its worker's; yields (job, rates, seconds of the job).
 
-    Rates are kept in OUT/calibration.json. None: this configuration could not be run here, this time.
+    Rates are cached in OUT/calibration.json. They are None, and the seconds 0, where the calibration failed.
     """
     path = out / "calibration.json"
     known = _kept(path)
@@ -68,7 +68,7 @@ def price(work: Sequence[Job], workers: int, out: Path) -> Iterator[tuple[Job, R
 
 
 def _kept(path: Path) -> dict[str, Rates]:
-    """What has been measured; nothing where the file is damaged, as measuring again takes seconds."""
+    """Cached rates; empty where the file is missing or damaged, as measuring again takes seconds."""
     try:
         found = json.loads(path.read_text())
         return {key: Rates(float(c), float(k), float(u), int(n)) for key, (c, k, u, n) in found.items()}
@@ -77,7 +77,7 @@ def _kept(path: Path) -> dict[str, Rates]:
 
 
 def job_seconds(job: Job, rates: Rates) -> float:
-    """Seconds that a job will take alone: its seeds share one compilation."""
+    """Estimated seconds of a job on one worker: its seeds share one compilation."""
     config, the_plan = job.cell.config, plan(job.cell.config)
     evaluated = (config.evaluation.num_evals + 1) * config.evaluation.num_envs * _episode_length(config)
     step_s = rates.collection_s / the_plan.collection_env_steps
@@ -90,7 +90,7 @@ def job_seconds(job: Job, rates: Rates) -> float:
 
 
 def total(work: Sequence[Job], priced: Sequence[tuple[Job, Rates | None, float]], workers: int) -> Price:
-    """The whole price; hours as if all workers were busy to the end."""
+    """Total cost; hours assume that all workers are busy to the end."""
     kept = sum(
         len(job.folders) * rates.state_bytes * (job.cell.config.checkpoint.keep + 1)
         for job, rates, _ in priced
@@ -115,7 +115,7 @@ def _measured(config: Config, workers: int) -> list | None:
 
 
 def calibrate(config: Config) -> Rates:
-    """Compile, collect twice and update a few times."""
+    """Measure a configuration: compile, then time one collection and `UPDATES` updates."""
     import jax
 
     from deepcrl.program import COLLECT, LEARN, build, init_state, make_learn, run_key
@@ -138,7 +138,8 @@ def calibrate(config: Config) -> Rates:
 
 
 def main() -> int:
-    """The configuration as JSON, and among how many workers the cores are shared."""
+    """Calibrate in this process and print the rates as JSON. Arguments: the configuration as JSON, and the number of
+    workers that share the cores."""
     pin(0, int(sys.argv[2]))
     try:
         print(json.dumps(calibrate(from_dict(json.loads(sys.argv[1])))))

@@ -32,7 +32,7 @@ def table(experiment: Experiment) -> tuple[list[str], list[list[str]]]:
 
 
 def pass_table(experiment: Experiment) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: the hours after which the paper's deep network had passed the final score of `passes`."""
+    """Header and rows: hours until the paper's deep network passed the final score named by `passes`, for each task."""
     assert experiment.passes is not None
     body = [[task, "never" if hours is None else f"{hours:.2f}"] for task, hours in experiment.passed_after.items()]
     return ["task", f"{experiment.passes[1]} passed after (h)"], body

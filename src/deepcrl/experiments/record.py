@@ -1,4 +1,4 @@
-"""What an experiment is: a question, the runs that answer it, what is drawn of them, and what the paper found. Data."""
+"""Experiments as data: a question, the runs that answer it, what is drawn of them, and what the paper found."""
 
 import functools
 import itertools
@@ -11,17 +11,17 @@ from deepcrl.config import Config, ConfigError, config_id, near_matches, overrid
 from deepcrl.presets import preset
 
 Changes = Mapping[str, Any]
-"""Dotted paths of a configuration to their values."""
+"""Changes to a configuration: dotted path to value."""
 SCALES = ("paper", "laptop", "smoke")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What is varied along one direction of a grid."""
+    """One axis of a grid of configurations."""
 
     name: str
     values: Mapping[str, Changes]
-    """A label to the changes that it stands for; several fields may move together."""
+    """Label to the changes that it stands for; one label may change several fields."""
 
 
 def along(name: str, path: str, *values: Any) -> Axis:
@@ -31,16 +31,16 @@ def along(name: str, path: str, *values: Any) -> Axis:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper's answer says of two labels of one axis: runs of the one score higher than those of the other.
-    It is looked at in every scale that has both."""
+    """A claim of the paper about two labels of one axis: runs of `better` score higher than runs of `worse`. It is
+    tested at every scale that has both."""
 
     axis: str
     better: str
     worse: str
     where: Mapping[str, str] = field(default_factory=dict)
-    """Other labels for which it is said; whatever they are, if none."""
+    """Labels on other axes that the claim is restricted to; empty: no restriction."""
     of: str = ""
-    """The number that is higher, of those that the experiment's analyses find in each run; if none, the score."""
+    """Name of the number that is higher, of those that the experiment's analyses find in each run; empty: the score."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Scale:
     axes: tuple[Axis, ...]
     seeds: tuple[int, ...]
     base: Changes = field(default_factory=dict)
-    """Changes of every run; "env.name" and "agent.algorithm" choose the preset that they are changes of."""
+    """Changes for every run; "env.name" and "agent.algorithm" select the preset that the others are applied to."""
     leave_out: Callable[[Mapping[str, str]], bool] | None = None
-    """Combinations of labels that are not run."""
+    """Whether a combination of labels (label by axis) is skipped."""
     levels: tuple[float, ...] = ()
-    """Scores of which the page says when they were first reached."""
+    """Scores for which the page reports when they were first reached."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Published:
     """A number of the paper."""
 
     at: Mapping[str, str]
-    """Labels by axis, of the scale "paper"."""
+    """Label by axis, as in the scale "paper"."""
     value: float
     error: float | None = None
     """Standard error, where the paper gives one."""
@@ -70,7 +70,7 @@ class Published:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """One figure or table; equal to itself alone."""
+    """One figure or table; compared and hashed by identity."""
 
     name: str
     source: str
@@ -85,12 +85,12 @@ class Experiment:
     claims: tuple[Claim, ...] = ()
     """The paper's answer as comparisons of labels."""
     passes: tuple[str, str] | None = None
-    """An axis and the label on it whose final score all others are to pass; the page says when they did."""
+    """(axis, label): the page reports when runs of the axis' other labels passed the final score of this one."""
     passed_after: Mapping[str, float | None] = field(default_factory=dict)
     """The paper's hours by task until its deep network had passed that final score; None: never."""
     published: tuple[Published, ...] = ()
     analyses: tuple[str, ...] = ()
-    """Kinds of findings in each run, of `report.findings`."""
+    """Analyses to run on each run, keys of `report.findings.FINDINGS`."""
     note: str = ""
     """What is uncertain about the paper's runs or numbers, and how ours differ."""
 
@@ -102,7 +102,7 @@ class Cell:
     labels: Mapping[str, str]
     """Label by axis."""
     config: Config
-    """With the first of the seeds."""
+    """Configuration with the first of the seeds."""
     seeds: tuple[int, ...]
 
     def name(self) -> str:
@@ -111,25 +111,25 @@ class Cell:
 
     @functools.cached_property
     def runs(self) -> dict[int, str]:
-        """The name of each seed's run folder, by seed: what is trained on, and the configuration's id. Equal
-        configurations have one folder, whichever experiment asks for them."""
+        """Name of the run folder by seed: environment, algorithm and the configuration's id. Equal configurations share
+        a folder, also between experiments."""
         configs = {seed: override(self.config, {"seed": seed}) for seed in self.seeds}
         stem = f"{self.config.env.name}-{self.config.agent.algorithm}".replace(":", "_").replace("/", "_")
         return {seed: f"{stem}-{config_id(config)}" for seed, config in configs.items()}
 
 
 def scale_of(experiment: Experiment, scale: str) -> Scale:
-    """Raises ConfigError for a scale that the experiment has not."""
+    """The experiment's scale of that name. Raises ConfigError when there is none."""
     if scale not in experiment.scales:
         raise ConfigError(f"scale = {scale!r} of {experiment.name}: {near_matches(scale, experiment.scales)}")
     return experiment.scales[scale]
 
 
 def cells(experiment: Experiment, scale: str) -> list[Cell]:
-    """Every configuration of an experiment at one scale, the last axis moving fastest; made once.
+    """Every configuration of an experiment at one scale, the last axis varying fastest; cached.
 
     Raises:
-        ConfigError: for an unknown scale, or changes that no configuration can have.
+        ConfigError: for an unknown scale, or changes that make no valid configuration.
     """
     return list(_cells(experiment, scale))
 
@@ -152,7 +152,7 @@ def _cells(experiment: Experiment, scale: str) -> list[Cell]:
 
 
 def select(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
-    """Those that agree with words AXIS=LABEL and seed=NUMBER; several of one axis are alternatives.
+    """Cells, and seeds of them, that match the words AXIS=LABEL and seed=NUMBER; words for one axis are alternatives.
 
     Raises:
         ConfigError: for a word that fits none of the cells.
@@ -175,7 +175,7 @@ def select(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
 
 
 def _canonical(config: Config) -> Config:
-    """Equal depths of actor and critic as the one depth of both, so that such runs are shared."""
+    """Write equal depths of actor and critic as the common depth, so that equal runs have one id and are shared."""
     network = config.network
     if network.actor_depth is None or network.actor_depth != network.critic_depth:
         return config

@@ -1,4 +1,4 @@
-"""What an experiment's runs have shown so far: scores by cell, beside the paper's numbers."""
+"""Results of an experiment's finished runs: scores by cell, beside the paper's numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,18 +23,18 @@ from deepcrl.report.comparison import jump_sentences, level_words
 from deepcrl.report.text import MISSING, steps
 
 CELL = "eval/success_any/"
-"""Beginning of metrics by the cell of the goal."""
+"""Prefix of the metrics for single goal cells."""
 MOST_GOALS = 12
-"""Columns of a table of goals."""
+"""Most goal columns that a table may have."""
 SCORE, CLOCK = "eval/time_at_goal", "wall_s"
 """The paper's score, and the metric of experiments that ask for seconds."""
 
 
 AGREES, AGAINST, OPEN, ONE_SEED = "agrees", "goes against it", "cannot be told", "one seed cannot tell"
 VERDICTS = {"agree": (AGREES,), "against": (AGAINST,), "open": (OPEN, ONE_SEED)}
-"""In one word what pages say of a claim."""
+"""One word for each kind of verdict on a claim, and the beginnings of the sentences that state it on a page."""
 Numbers = Sequence[Sequence[Mapping[str, float]]]
-"""By result, and by run: numbers that analyses have found."""
+"""For each result and each of its runs, the numbers that analyses have found."""
 
 
 class Result(NamedTuple):
@@ -43,7 +43,7 @@ class Result(NamedTuple):
     cell: Cell
     states: Mapping[int, runs.State]
     rows: Mapping[int, Sequence[Mapping[str, Any]]]
-    """Evaluations by seed, of runs that are done."""
+    """Evaluations by seed, finished runs only."""
     scores: Mapping[int, float]
     mean: Estimate | None
     """None while no run is done."""
@@ -51,12 +51,12 @@ class Result(NamedTuple):
     published: Published | None
     """The paper's number for these labels, whatever the scale."""
     metric: str
-    """The experiment's, or that of one of its learners."""
+    """The experiment's metric, or the same metric of one of the learners."""
 
 
 def results(experiment: Experiment, scale: str, out: Path) -> list[Result]:
-    """One for each cell, in the grid's order; for a collector with learners one for each network, with a label
-    "network". Raises ConfigError as `cells` does."""
+    """One result per cell, in the grid's order; where a collector has learners, one per network, with an additional
+    label "network". Raises ConfigError as `cells` does."""
     return [
         _result(experiment, cell if len(labels) == len(cell.labels) else replace(cell, labels=labels), metric, out)
         for cell in cells(experiment, scale)
@@ -71,9 +71,9 @@ def _networks(experiment: Experiment, cell: Cell) -> list[tuple[dict[str, str], 
     names = [_short(words) for words in cell.config.learners]
     found = [(labels | {"network": "the collector"}, metric)]
     for index, name in enumerate(names, 1):
-        # Learners that differ in nothing that the label says are told apart by their number.
+        # Learners whose short names are equal are told apart by their number.
         label = name if names.count(name) == 1 else f"{name} (learner {index})"
-        found.append((labels | {"network": label}, metric.replace("eval/", f"eval/{learners.name(index)}")))
+        found.append((labels | {"network": label}, metric.replace("eval/", f"eval/{learners.metric_prefix(index)}")))
     return found
 
 
@@ -101,12 +101,12 @@ def _result(experiment: Experiment, cell: Cell, metric: str, out: Path) -> Resul
 
 
 def value_of(metric: str, some: Sequence[Mapping[str, Any]]) -> float:
-    """A run's value: what a clock says at its end, or the mean of its last five evaluations (paper, Table 1)."""
+    """A run's value of a metric: wall time at its end, or the mean of its last five evaluations (paper, Table 1)."""
     return float(some[-1][metric]) if metric == CLOCK else score(some, metric)
 
 
 def state_words(found: Sequence[Result]) -> str:
-    """ "not run", "done", or how many runs of how many are."""
+    """State of the runs in words: "not run", "done", or the numbers of done, interrupted and failed runs."""
     by_run = {result.cell.runs[seed]: state for result in found for seed, state in result.states.items()}
     states = list(by_run.values())
     done, begun, failed = (states.count(state) for state in ("done", "partly", "failed"))
@@ -130,10 +130,10 @@ def failures(found: Sequence[Result], out: Path) -> list[str]:
 
 
 def claim_words(experiment: Experiment, found: Sequence[Result], numbers: Numbers = ()) -> list[str]:
-    """For each of the paper's claims, and each combination of the other labels, whether ours agree.
+    """A sentence for each of the paper's claims and each combination of the other labels: whether our runs agree.
 
     Args:
-        numbers: for each result, what its analyses have found in each of its runs; for claims that are of one of these.
+        numbers: for each result and each of its runs, the numbers of its analyses; read for claims with `Claim.of`.
     """
     words = []
     sign = -1.0 if experiment.metric == CLOCK else 1.0
@@ -173,11 +173,11 @@ def _verdict(chance: Estimate) -> str:
 
 
 def goal_tables(found: Sequence[Result]) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """By environment that the runs are evaluated in, and in it by cell of the maze in which the goal lies: the share of
-    episodes that reach it, mean over seeds of the last five evaluations, and how many seeds came to reach it in half of
-    the episodes, and after how many env steps (median).
+    """Column names and rows by evaluation environment, with a column for every maze cell that holds a goal: the share
+    of episodes that reach it (last five evaluations, mean over seeds), how many seeds came to reach it in half of the
+    episodes, and after how many env steps (median).
 
-    Environments whose goals lie in no cells, or in too many for a table, have none.
+    Environments without goal cells, or with more than `MOST_GOALS`, are left out.
     """
     groups: dict[str, list[Result]] = {}
     for result in found:
@@ -196,8 +196,8 @@ def goal_tables(found: Sequence[Result]) -> dict[str, tuple[list[str], list[list
 
 
 def level_table(levels: Sequence[float], found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-    """When scores were first reached: env steps and wall time, medians over the seeds that reached them, and how many
-    did."""
+    """Column names and rows: when each score was first reached, as median env steps and wall time of the seeds that
+    reached it, and how many did."""
     columns = [*found[0].cell.labels, *(f"{level:g}" for level in levels)]
     return columns, [
         [*result.cell.labels.values(), *(_level_words(result, level) for level in levels)] for result in found
@@ -205,8 +205,8 @@ def level_table(levels: Sequence[float], found: Sequence[Result]) -> tuple[list[
 
 
 def pass_table(experiment: Experiment, found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-    """When runs first reached the mean final score of the cell that `experiment.passes` names, with all other labels
-    the same (Table 6). Where that score is 0, or not known yet, there is nothing to pass."""
+    """Column names and rows: when runs first reached the mean final score of the label in `experiment.passes`, with all
+    other labels the same (Table 6); a dash where that score is 0 or not known yet."""
     assert experiment.passes is not None
     axis, label = experiment.passes
     scores: dict[tuple[str, ...], float] = {}
@@ -227,12 +227,12 @@ def _others(result: Result, axis: str) -> tuple[str, ...]:
 
 
 def _level_words(result: Result, level: float) -> str:
-    # Pages of seconds have the same scores.
+    # Levels are scores also where the experiment's metric is wall time.
     return level_words(list(result.rows.values()), level, SCORE if result.metric == CLOCK else result.metric)
 
 
 def _goal_words(result: Result, goal: str) -> str:
-    has_goals = result.metric.endswith("time_at_goal")  # and seconds, of which some pages are, have none
+    has_goals = result.metric.endswith("time_at_goal")  # wall time, the metric of some experiments, is not by goal
     name = f"{result.metric.replace('time_at_goal', 'success_any')}/{goal}" if has_goals else f"{CELL}{goal}"
     seeds = [[row for row in some if name in row] for some in result.rows.values()]
     seeds = [some for some in seeds if some]
@@ -245,7 +245,7 @@ def _goal_words(result: Result, goal: str) -> str:
 
 
 def depth_words(experiment: Experiment, found: Sequence[Result]) -> list[str]:
-    """For every line of a plot over depth, where the score jumps."""
+    """A sentence for every line of a plot over depth: where the score jumps."""
     if experiment.x != "depth" or experiment.metric == CLOCK:
         return []
     lines: dict[str, dict[int, list[float]]] = {}

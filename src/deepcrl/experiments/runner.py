@@ -1,4 +1,4 @@
-"""Run what is left of an experiment: processes on this machine, or jobs of a cluster. One failure stops no other."""
+"""Run an experiment's remaining jobs, in processes on this machine or on a cluster. A failed job stops no other."""
 
 import os
 import subprocess
@@ -24,10 +24,10 @@ class Ended(NamedTuple):
 
 
 def in_processes(work: Sequence[Job], out: Path, workers: int) -> Iterator[Ended]:
-    """Train jobs in processes of their own, so many at once, each on its share of the cores.
+    """Train each job in a process of its own, `workers` at a time, each on its share of the cores.
 
-    What a job prints goes to OUT/logs/. When this process ends, however, so do they, each with a checkpoint. Several
-    can share a graphics card: none takes its memory before it needs it.
+    A job's output goes to OUT/logs/. However this process ends, its jobs end too, each with a checkpoint. Several can
+    share a GPU: unless the environment says otherwise, JAX does not preallocate its memory then.
     """
     environment = dict(os.environ)
     if workers > 1:
@@ -44,7 +44,7 @@ def in_processes(work: Sequence[Job], out: Path, workers: int) -> Iterator[Ended
         try:
             with open(log, "a") as file:
                 command = [sys.executable, "-m", "deepcrl.experiments.runs", runs.write(job), str(slot), str(workers)]
-                # An open pipe as its input: at its end the worker knows that nobody waits any more.
+                # The worker's input is a pipe that closes when this process ends: the worker then ends too.
                 pipes = {"stdin": subprocess.PIPE, "stdout": file, "stderr": subprocess.STDOUT}
                 with subprocess.Popen(command, env=environment, **pipes) as process:
                     code = process.wait()
@@ -67,7 +67,7 @@ def in_processes(work: Sequence[Job], out: Path, workers: int) -> Iterator[Ended
 
 
 def on_slurm(work: Sequence[Job], out: Path, options: dict[str, Any], cluster: str | None = None) -> Iterator[Ended]:
-    """Train jobs on a Slurm cluster through submitit, one job of it each.
+    """Train jobs on a Slurm cluster through submitit, one Slurm job for each.
 
     Args:
         options: submitit's own parameters, such as "slurm_partition" or "timeout_min".
@@ -83,7 +83,7 @@ def on_slurm(work: Sequence[Job], out: Path, options: dict[str, Any], cluster: s
     executor = submitit.AutoExecutor(folder=out / "logs" / "slurm", cluster=cluster)
     try:
         executor.update_parameters(**{"timeout_min": 24 * 60, **options})
-    except (NameError, AssertionError, TypeError, ValueError) as error:  # all that submitit raises for these
+    except (NameError, AssertionError, TypeError, ValueError) as error:  # all that submitit raises for bad parameters
         raise ConfigError(f"slurm = {options}: {str(error) or 'submitit takes no such value'}") from error
     submitted = [(job, executor.submit(_train, runs.write(job))) for job in work]
     left = list(submitted)

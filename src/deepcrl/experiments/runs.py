@@ -1,4 +1,4 @@
-"""Where the runs of experiments lie, how far each is, and training one cell's runs to their end."""
+"""Run folders of experiments, the state of every run, and training of one cell's remaining runs."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from deepcrl.nn.encoder import actor_depth, critic_depth
 from deepcrl.plan import plan
 from deepcrl.program import Program, build, reseed
 from deepcrl.seeds import train_at_once
-from deepcrl.train import Stop, sound, stop_on_signal
+from deepcrl.train import Stop, raise_if_diverged, stop_on_signal
 
 INTERRUPTED = 3
 """Exit code of a worker that a signal ended with a checkpoint."""
@@ -32,7 +32,7 @@ State = Literal["not run", "partly", "done", "failed"]
 
 
 class Job(NamedTuple):
-    """A cell with what is left of it to train."""
+    """A cell and its runs that are left to train."""
 
     cell: Cell
     folders: Mapping[int, Path]
@@ -40,10 +40,10 @@ class Job(NamedTuple):
 
 
 def state_of(run_dir: Path, config: Config) -> State:
-    """How far a run is; "failed" where `problem` says why it cannot go on.
+    """State of a run; "failed" where `problem` says why it cannot go on.
 
     Raises:
-        ConfigError: when its folder holds another configuration's.
+        ConfigError: when its folder holds a run of another configuration.
     """
     if not begun(run_dir):
         return "not run"
@@ -55,13 +55,13 @@ def state_of(run_dir: Path, config: Config) -> State:
     if not found:
         return "not run"
     the_plan, saved = plan(config), checkpoint.steps(run_dir / "checkpoints")
-    # The last row is written before the last agent is saved. A run that was laid out from its numbers has no agent.
+    # The last row is written before the last checkpoint. A run that `archive.unpack` has made has no checkpoints.
     ended = found[-1]["env_steps"] == the_plan.total_env_steps and (not saved or saved[-1] == the_plan.num_collections)
     return "done" if ended else "partly"
 
 
 def problem(run_dir: Path) -> str:
-    """Why a run that was begun cannot go on: its files cannot be read, or training has diverged. Empty: it can."""
+    """Why a run that has begun cannot go on (unreadable files, or training has diverged); empty if it can."""
     if not begun(run_dir):
         return ""
     try:
@@ -77,12 +77,12 @@ def folders(cell: Cell, out: Path) -> dict[int, Path]:
 
 
 def states(cell: Cell, out: Path) -> dict[int, State]:
-    """How far every seed is."""
+    """State of every seed's run."""
     return {seed: state_of(folder, replace(cell.config, seed=seed)) for seed, folder in folders(cell, out).items()}
 
 
 def jobs(cells: list[Cell], out: Path) -> list[Job]:
-    """What is left to train; a run that several cells share is in the first one's job."""
+    """Jobs that are left to train; a run that several cells share is in the first one's job."""
     found, taken = [], set()
     for cell in cells:
         own = folders(cell, out)
@@ -95,21 +95,21 @@ def jobs(cells: list[Cell], out: Path) -> list[Job]:
 
 
 def largest_first(work: Sequence[Job]) -> list[Job]:
-    """In an order that leaves no worker alone with a long job at the end."""
+    """Jobs by decreasing work, so that no worker is left with a long job at the end."""
     return sorted(work, key=lambda job: len(job.folders) * work_of(job.cell.config), reverse=True)
 
 
 def work_of(config: Config) -> int:
-    """How much there is to do in a run: updates times layers."""
+    """Work of a run: updates times layers, of the actor and two critic encoders."""
     return plan(config).total_updates * (actor_depth(config.network) + 2 * critic_depth(config.network))
 
 
 def train(job: Job) -> bool:
-    """Train a job's seeds with one compilation. False when a signal has ended one early.
+    """Train a job's seeds with one compilation. Returns False when a signal has ended one early.
 
-    They follow each other, with the very numbers of runs alone. On a GPU, most of which one small network leaves idle,
-    they are trained at once, with those numbers to what float32 loses. A folder belongs to one process at a time: a
-    second one waits until the first has ended.
+    Seeds are trained one after another, with exactly the numbers of single runs; or all at once where `at_once` holds,
+    as one small network leaves most of a GPU idle, with the same numbers up to float32 rounding. A folder belongs to
+    one process at a time: a second one waits until the first has ended.
 
     Raises:
         ConfigError: after the others have been trained, when a seed has failed.
@@ -117,7 +117,7 @@ def train(job: Job) -> bool:
     program, problems = build(job.cell.config), []
     all_of_them = {folder: reseed(program, seed) for seed, folder in job.folders.items()}
     groups = [all_of_them] if at_once(program, len(all_of_them)) else _apart(all_of_them)
-    with stop_on_signal() as stop:  # one for all: a signal that meets the end of a run must keep the next from starting
+    with stop_on_signal() as stop:  # shared by all groups: a signal at the end of one must keep the next from starting
         while groups:
             if stop.requested:
                 return False
@@ -129,7 +129,7 @@ def train(job: Job) -> bool:
                     if not _train(group, stop):
                         return False
             except (ConfigError, CheckpointError, FloatingPointError) as error:
-                if len(group) > 1:  # what is wrong with one must not keep the others back
+                if len(group) > 1:  # a failed seed must not hold back the others
                     groups = _apart(group)
                     continue
                 (folder,) = group
@@ -141,7 +141,7 @@ def train(job: Job) -> bool:
 
 
 def at_once(program: Program, number: int) -> bool:
-    """Whether so many seeds of a program are trained as one: on a GPU, where the environment is on it as well."""
+    """Whether `number` seeds of a program are trained as one: on a GPU, if the environment runs there too."""
     return number > 1 and program.env.on_device and jax.default_backend() != "cpu"
 
 
@@ -150,21 +150,21 @@ def _apart(group: Mapping[Path, Program]) -> list[Mapping[Path, Program]]:
 
 
 def _train(group: Mapping[Path, Program], stop: Stop) -> bool:
-    """Train runs to their end. False when a signal has ended one early."""
+    """Train runs to their end. Returns False when a signal has ended one early."""
     left = {folder: program for folder, program in group.items() if state_of(folder, program.config) != "done"}
     if not left:
         return True
     results = train_at_once(left, stop)
     unfinished = [folder for folder in left if folder not in results or not results[folder].finished]
     if stop.requested and unfinished:
-        return False  # whatever else is wrong is said when it goes on
+        return False  # other problems are reported when the job is continued
     for folder in unfinished:
-        sound(results[folder])
+        raise_if_diverged(results[folder])
     return True
 
 
 def pin(core: int, share: int) -> None:
-    """Keep this process to its share of the cores, before JAX counts them. Where the system cannot, it has all."""
+    """Pin this process to its share of the cores, before JAX counts them; no effect where the system cannot pin."""
     if share > 1 and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, set(cores[core % share :: share]) or set(cores))
@@ -189,7 +189,7 @@ def parse(text: str) -> Job:
 
 
 def main() -> int:
-    """A worker: the job in its first argument; core and number of workers follow. Ends when its caller does."""
+    """Run a worker that ends when its caller does. Arguments: the job as JSON, its core, the number of workers."""
 
     def watch() -> None:
         sys.stdin.read()

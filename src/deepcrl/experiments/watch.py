@@ -1,4 +1,4 @@
-"""How far the runs of an experiment are while they train: a line now and then, with the time that is left."""
+"""Progress of an experiment's runs while they train: a line at intervals, with the time that is left."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ EVERY_S = 60.0
 
 
 def share(work: Sequence[Job]) -> float:
-    """Which part of the work is done, from 0 to 1, by the last evaluation of every run: updates times layers."""
+    """Share of the work done, 0 to 1, as of every run's last evaluation; a run's work is updates times layers."""
     done = total = 0.0
     for job in work:
         each, env_steps = work_of(job.cell.config), plan(job.cell.config).total_env_steps
@@ -35,14 +35,14 @@ def _env_steps(folder: Path) -> int:
 
 
 def words(now: float, before: float, seconds: float) -> str:
-    """A share in words, and how long the rest will take if it goes on as it did since `before`, `seconds` ago."""
+    """The share done, `now`, in words, and the time left at the rate since it was `before`, `seconds` ago."""
     left = duration(seconds * (1.0 - now) / (now - before)) if now > before else "?"
     return f"{now:.0%} of the work done, left {left}"
 
 
 @contextmanager
 def lines(work: Sequence[Job], every_s: float = EVERY_S) -> Iterator[None]:
-    """Print such a line now and then until the block ends."""
+    """Print a line of `words` every `every_s` seconds until the block ends."""
     ended, started, before = threading.Event(), time.monotonic(), share(work)
 
     def watch() -> None:

@@ -1,29 +1,30 @@
-"""How long a run has taken, over all its sessions, and where the time went."""
+"""Wall time of a run over all its sessions, and how it splits into phases."""
 
 import time
+import weakref
 from collections.abc import Callable
+
+_called: "weakref.WeakSet[Callable]" = weakref.WeakSet()
+"""Functions that this process has called; seeds trained one after another share what is compiled."""
+
+
+def first_call(function: Callable) -> bool:
+    """Whether the function is about to be called for the first time, which compiles it. Ask once before each call."""
+    first = function not in _called
+    _called.add(function)
+    return first
 
 
 class Clock:
-    """Seconds since the run began, over all its sessions, and per phase since the last row."""
+    """Counts a run's seconds: in total over all its sessions, and per phase since the last metrics row."""
 
     def __init__(self, wall_s: float):
         self._before = wall_s
         self._started = time.perf_counter()
         self._seconds: dict[str, float] = {}
-        self._called: set[int] = set()
 
     def wall_s(self) -> float:
         return self._before + time.perf_counter() - self._started
-
-    def knows(self, function: Callable) -> bool:
-        return id(function) in self._called
-
-    def phase(self, name: str, function: Callable) -> str:
-        """The phase's name; a function is compiled when it is called for the first time."""
-        first = not self.knows(function)
-        self._called.add(id(function))
-        return f"compiling and {name}" if first else name
 
     def add(self, phase: str, started: float) -> float:
         seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""What a run is doing, how far it is, how fast, and how long it will take; a live line, or plain lines without one."""
+"""A run's phase, progress, speed and time left: a live line on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ PLAIN_SECONDS = 20.0
 
 
 class Progress:
-    """The progress line of one run. Rates are of this process and of the phase they name."""
+    """The progress line of one run. Rates are the latest: env steps per second of collecting, updates of updating."""
 
     def __init__(self, total_env_steps: int, console: Console | None = None):
         self.console = console or Console()
@@ -36,11 +36,11 @@ class Progress:
         self._live = None
 
     def stands(self, env_steps: int, evals_left: int) -> None:
-        """Where the run begins or goes on."""
+        """Set where the run begins or continues."""
         self.env_steps, self.evals_left = env_steps, evals_left
 
     def enter(self, phase: str) -> None:
-        """Say what is going on now: preparing, compiling, prefilling, collecting, training, evaluating, saving."""
+        """Set the phase: preparing, compiling, prefilling, collecting, training, evaluating, saving."""
         self.phase = phase
         self._plain()
 
@@ -52,7 +52,7 @@ class Progress:
         self._update_rate = updates / max(seconds, 1e-9)
 
     def looped(self, steps: int, seconds: float) -> None:
-        """A whole collection with its updates, of those that tell how long the rest will take."""
+        """Count a whole collection with its updates towards the estimate of the time left."""
         self._loop_steps += steps
         self._loop_seconds += seconds
 
@@ -70,7 +70,7 @@ class Progress:
         self._last_line = time.monotonic()
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         self.console.print(text, highlight=False, soft_wrap=True)
 
     def line(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepcrl.config import ConfigError
-from deepcrl.files import names
+from deepcrl.files import naming
 
 FILE = "metrics.jsonl"
 
@@ -15,7 +15,7 @@ FILE = "metrics.jsonl"
 def append(run_dir: Path, row: dict[str, Any]) -> None:
     """Add a row and force it to disk. Numbers that JSON lacks (NaN, infinities) are written as null."""
     clean = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
-    with names(run_dir / FILE), open(run_dir / FILE, "a") as file:
+    with naming(run_dir / FILE), open(run_dir / FILE, "a") as file:
         file.write(json.dumps(clean) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -25,26 +25,26 @@ def read(run_dir: Path) -> list[dict[str, Any]]:
     """All whole rows; a last line that was cut off while being written is left out.
 
     Raises:
-        ConfigError: for any other line that is no row; a file that something else has damaged is not guessed at.
+        ConfigError: for any other line that is no row: other damage is not repaired.
     """
     return [row for _, row in _lines(run_dir / FILE)]
 
 
 def cut(run_dir: Path, env_steps: int) -> list[dict[str, Any]]:
-    """Keep the rows up to `env_steps` only, atomically, and return them. Raises as `read` does, and changes nothing."""
+    """Drop the rows after `env_steps`, atomically, and return the others. Raises as `read` does, changing nothing."""
     path = run_dir / FILE
     kept = [(line, row) for line, row in _lines(path) if row["env_steps"] <= env_steps]
     content = b"".join(line + b"\n" for line, _ in kept)
     if path.exists() and path.read_bytes() != content:
         draft = run_dir / f"{FILE}.draft"
-        with names(draft):
+        with naming(draft):
             draft.write_bytes(content)
         draft.replace(path)
     return [row for _, row in kept]
 
 
 def broken(row: dict[str, Any]) -> list[str]:
-    """Training metrics of a row, written or not, that are not finite: with them training has diverged."""
+    """Names of a row's training metrics that are not finite, or null as read back: then training has diverged."""
     return [name for name, value in row.items() if name.startswith("train/") and not _finite(value)]
 
 
@@ -64,7 +64,7 @@ def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
 
 
 def _is_cut_off(last: bytes) -> bool:
-    """Whether a line without an end is the beginning of a row; rows are ASCII."""
+    """Whether a last line without newline is the beginning of a row; rows are ASCII."""
     try:
         json.loads(last.decode("ascii"))
     except UnicodeDecodeError:

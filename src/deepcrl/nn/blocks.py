@@ -1,4 +1,4 @@
-"""Looking into and changing the depth of a trunk: array operations on stacked blocks, linear in depth (Figure 17)."""
+"""Measure a trunk block by block (Figure 17), add and remove blocks: operations on stacked blocks, linear in depth."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -15,15 +15,15 @@ from deepcrl.nn.residual import ResidualStack, Unit, activate
 
 
 def block_norms(trunk: Trunk, x: Float[Array, "*rows inputs"]) -> Float[Array, " num_blocks"]:
-    """How much every block adds: root mean square over features of its output as it is added, averaged over rows.
+    """Root mean square over features of each block's branch output, averaged over rows.
 
-    The output counts after a branch scale. This is Figure 17's measure; an L2 norm would be √W times larger.
+    Measured after the branch scale, if any. This is Figure 17's measure; an L2 norm would be √W times larger.
     """
     return _scan(trunk, x, lambda h, block: rms(trunk.stack.branch(h, block)))[1]
 
 
 def stream_norms(trunk: Trunk, x: Float[Array, "*rows inputs"]) -> Float[Array, " stem_and_blocks"]:
-    """Root mean square over features of the stem's output and of what leaves every block, averaged over rows."""
+    """Root mean square over features of the stem's output and of the stream after each block, averaged over rows."""
     last, entries = _scan(trunk, x, lambda h, block: rms(h))
     return jnp.append(entries, rms(last))
 
@@ -31,14 +31,15 @@ def stream_norms(trunk: Trunk, x: Float[Array, "*rows inputs"]) -> Float[Array, 
 def usage(
     trunk: Trunk, x: Float[Array, "*rows inputs"], dormant: float
 ) -> tuple[Float[Array, " stem_and_blocks"], Float[Array, " num_blocks"]]:
-    """How much of a trunk is in use.
+    """Effective rank of a trunk's features, and share of dormant units, block by block.
 
     Args:
-        dormant: a unit is when its mean absolute activation is at most this part of its layer's mean.
+        dormant: threshold; a unit whose mean absolute activation is at most this fraction of its layer's mean counts
+            as dormant.
 
     Returns:
-        effective rank of the stem's output and of what leaves every block: the exponential of the entropy of the
-        singular values of the centred features (Roy and Vetterli, 2007); share of dormant units of every block.
+        effective rank of the stem's output and of the stream after each block: the exponential of the entropy of the
+        singular values of the centred features (Roy and Vetterli, 2007); share of dormant units of each block.
     """
 
     def measure(h: Array, block) -> tuple[Array, Array]:
@@ -74,7 +75,7 @@ def effective_rank(x: Float[Array, "*rows W"]) -> Float[Array, ""]:
 
 
 def gradient_norms(gradients: Trunk) -> Float[Array, " num_blocks"]:
-    """L2 norm, over all parameters of a block together, of gradients in the shape of a trunk."""
+    """L2 norm of each block's gradient, over all its parameters; `gradients` has the structure of a trunk."""
     squares = [
         jnp.sum(jnp.square(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(gradients.stack.blocks)
     ]
@@ -82,14 +83,14 @@ def gradient_norms(gradients: Trunk) -> Float[Array, " num_blocks"]:
 
 
 def grow(trunk: Trunk, num_new: int, key: PRNGKeyArray) -> Trunk:
-    """A trunk that is `num_new` blocks deeper and computes the same function: the new blocks come last and add 0.
+    """Append `num_new` blocks that add 0, so that the deeper trunk computes the same function.
 
-    They add 0 by the weight of their output where there is one. Else their last norm, or without a norm their last
-    Dense, is zero, since every activation is 0 at 0; gradients reach that one at once and the rest of the block one
-    step later. Optimiser states have to be made anew. A fixed branch scale keeps the factor of the depth before.
+    If blocks have an output weight, the new ones' is 0. Otherwise their last norm is 0 (their last Dense without a norm
+    or with backbone "preactivation"), as every activation is 0 at 0; gradients reach that layer at once and the rest of
+    the block one step later. Optimiser states must be made anew. A fixed branch scale keeps its old factor.
 
     Raises:
-        ConfigError: where no new block can be the identity and learn.
+        ConfigError: if a new block cannot start as the identity and learn.
     """
     if num_new < 1:
         raise ConfigError(f"num_new = {num_new} must be at least 1")
@@ -116,7 +117,7 @@ def grow(trunk: Trunk, num_new: int, key: PRNGKeyArray) -> Trunk:
 
 
 def check_growth(stack: ResidualStack) -> None:
-    """Raise ConfigError where a new block cannot be the identity, or could never become anything else."""
+    """Raise ConfigError if a new block cannot start as the identity, or could then never learn."""
     if stack.backbone == "plain":
         raise ConfigError("network.backbone = 'plain' cannot grow: only a block that adds to its input can add nothing")
     if stack.weight is not None:
@@ -134,12 +135,12 @@ def check_growth(stack: ResidualStack) -> None:
 
 
 def drop(trunk: Trunk, indices: Sequence[int]) -> Trunk:
-    """The trunk without the blocks of these indices; the others are unchanged and in their order.
+    """Remove the blocks with these indices; the others are unchanged and keep their order.
 
-    Also for anything in the shape of a trunk, such as Adam's moments. A fixed branch scale keeps its factor.
+    Works on anything with a trunk's structure, such as Adam's moments. A fixed branch scale keeps its factor.
 
     Raises:
-        ConfigError: for an index that no block has, and when no block would stay.
+        ConfigError: for an index that no block has, or if no block would remain.
     """
     num_blocks = len(trunk.stack.units.dense.kernel)
     if outside := sorted(set(indices) - set(range(num_blocks))):
@@ -156,7 +157,7 @@ def rms(x: Float[Array, "*rows W"]) -> Float[Array, ""]:
 
 
 def _scan(trunk: Trunk, x: Array, measure: Callable[..., Any]) -> tuple[Array, Any]:
-    """What leaves the last block, and `measure` of every block's input and parameters."""
+    """Output of the last block, and `measure` of each block's input and parameters, stacked."""
 
     def body(h: Array, block) -> tuple[Array, Any]:
         return trunk.stack.block(h, block), measure(h, block)
@@ -165,7 +166,7 @@ def _scan(trunk: Trunk, x: Array, measure: Callable[..., Any]) -> tuple[Array, A
 
 
 def _silence_last(leaf: Array) -> Array:
-    """[num_new, block_size, ...] with the last layer of every block zero."""
+    """Set the last layer of every block to zero in a leaf [num_new, block_size, ...]."""
     return leaf.at[:, -1].set(0.0)
 
 

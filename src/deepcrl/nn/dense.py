@@ -1,4 +1,4 @@
-"""Dense layers and what normalises them. Kernels start uniform(±1/√fan_in), biases at 0, as the release's do
+"""Dense layers and normalisation. Kernels start uniform(±1/√fan_in), biases at 0, as in the paper's released code
 (docs/algorithm.md, Networks); hyperspherical kernels are those of SimbaV2 (Lee et al., 2025)."""
 
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from deepcrl.config import Norm
 
 NORM_FLOOR = 1e-8
-"""`project` divides no weights by a length below this."""
+"""Lower bound of the length that `project` divides weights by."""
 
 
 class Dense(eqx.Module):
-    """Affine map of the last axis. The uniform limit 1/√fan_in is a variance of 1/(3 fan_in).
+    """Affine map of the last axis. Kernels start uniform(±1/√fan_in), which has variance 1/(3 fan_in).
 
-    A `hyperspherical` one has weights of unit length for each output feature; `project` returns them there after a
-    step of the optimiser.
+    If `hyperspherical`, the weights of each output feature have unit L2 norm; `project` restores it after an optimiser
+    step.
     """
 
     kernel: Float[Array, "*stack fan_in fan_out"]
@@ -80,7 +80,7 @@ class RMSNorm(eqx.Module):
 
 
 class Scale(eqx.Module):
-    """A learnt factor per feature: the scaler behind a hyperspherical layer, which has no length of its own."""
+    """Learnt factor per feature, SimbaV2's scaler: a hyperspherical layer's weights cannot scale its output."""
 
     scale: Float[Array, "*stack width"]
 
@@ -107,10 +107,10 @@ HYPERSPHERICAL: tuple[Norm, ...] = ("hyper", "both")
 
 
 def project(tree: Any) -> Any:
-    """The tree with the weights of each output of every hyperspherical Dense in it divided by their L2 norm.
+    """Divide the weights of each output of every hyperspherical Dense in a tree by their L2 norm; keep all else.
 
-    To be called on the parameters after every step of an optimiser, and not on the optimiser's state: Adam's moments
-    have the same structure, and are left alone. All other leaves are returned as they are.
+    Call it on the parameters after every optimiser step, never on the optimiser's state: Adam's moments have the same
+    structure and would be divided too.
     """
 
     def of_module(node: Any) -> Any:

@@ -10,18 +10,18 @@ from deepcrl.nn.residual import ResidualStack, Unit, activate, check_depth
 
 
 class Trunk(eqx.Module):
-    """Stem and blocks: inputs to features of size W, which the paper's network never normalises at the end.
+    """Stem and blocks: maps inputs to features of size W. The paper's network has no norm after the last block.
 
-    The stem is one unit, with a bias under every norm: without one a network could not tell where its input lies along
-    a ray (SimbaV2 appends a constant to the input for this), and it can hardly at first where the bias starts at 0, as
-    the paper's does and `stem_bias` changes. With backbone "preactivation"
-    the stem is a bare Dense, hyperspherical if the others are, and norm and activation follow the last block.
+    The stem is one unit and always has a bias: without one the norm after it would discard how far from the origin the
+    input lies (SimbaV2 appends a constant to the input for this). While biases are 0, the paper's initial value, it
+    still does; see `stem_bias`. With backbone "preactivation" the stem is a bare Dense, hyperspherical if the others
+    are, and norm and activation follow the last block.
     """
 
     stem: Unit | Dense
     stack: ResidualStack
     last_norm: AnyNorm
-    """Before the activation that ends the backbone "preactivation"."""
+    """Norm before the final activation of backbone "preactivation"; None with the other backbones."""
     final_norm: LayerNorm | None
     activation: Activation = eqx.field(static=True)
 
@@ -49,10 +49,10 @@ class Trunk(eqx.Module):
 
 
 class Encoder(eqx.Module):
-    """Trunk and linear head: inputs to an embedding of size R, or to a value, R = 1.
+    """Trunk and linear head: maps inputs to an embedding of size R, or to a value (R = 1).
 
-    The head is a Dense with a bias and free weights under every norm: hyperspherical features have a fixed length, and
-    distances of embeddings, or returns, have none.
+    The head has a bias and unconstrained weights whatever the norm, since embedding distances and returns have no
+    fixed scale.
     """
 
     trunk: Trunk
@@ -62,7 +62,7 @@ class Encoder(eqx.Module):
     def init(
         cls, key: PRNGKeyArray, input_size: int, network: NetworkConfig, output_size: int | None = None
     ) -> "Encoder":
-        """An encoder with the critic's depth and width; its output has the representation's size, or `output_size`."""
+        """Encoder with the critic's depth and width; `output_size` None takes the representation size."""
         trunk_key, head_key = jax.random.split(key)
         width = critic_width(network)
         trunk = Trunk.init(trunk_key, input_size, network, depth=critic_depth(network), width=width)
@@ -86,6 +86,16 @@ def actor_width(network: NetworkConfig) -> int:
 
 def critic_width(network: NetworkConfig) -> int:
     return network.width if network.critic_width is None else network.critic_width
+
+
+def network_words(network: NetworkConfig) -> str:
+    """Depth and width in words; of actor and critic apart where they differ."""
+
+    def pair(name: str, actor: int, critic: int) -> str:
+        return f"{name} {actor:,}" if actor == critic else f"actor {name} {actor:,}, critic {name} {critic:,}"
+
+    depth = pair("depth", actor_depth(network), critic_depth(network))
+    return f"{depth}, {pair('width', actor_width(network), critic_width(network))}"
 
 
 def check_network(network: NetworkConfig) -> None:

@@ -23,7 +23,7 @@ class Gaussian(NamedTuple):
 
 
 class Policy(eqx.Module):
-    """State and goal to a Gaussian over pre-squash actions, by a trunk with two linear heads."""
+    """Maps state and goal to a Gaussian over pre-squash actions: a trunk with two linear heads."""
 
     trunk: Trunk
     mean: Dense
@@ -47,7 +47,7 @@ class Policy(eqx.Module):
 
 
 class DeterministicPolicy(eqx.Module):
-    """State and goal to an action in (-1, 1), by a trunk, a linear head and tanh."""
+    """Maps state and goal to an action in (-1, 1): trunk, linear head, tanh."""
 
     trunk: Trunk
     head: Dense
@@ -84,7 +84,7 @@ def sample_with_log_prob(gaussian: Gaussian, key: PRNGKeyArray) -> tuple[Float[A
 def log_prob(gaussian: Gaussian, pre_squash: Float[Array, "... A"]) -> Float[Array, "..."]:
     """log p(a) of a = tanh(u): sum of log N(u; mean, sigma) - log(1 - a^2 + 1e-6).
 
-    1 - tanh(u)^2 is computed from exp(-2|u|): from a rounded tanh the logarithm is 0.3 off at |u| = 10.
+    1 - tanh(u)^2 is computed from exp(-2|u|); from the rounded tanh, its logarithm would be off by 0.3 at |u| = 10.
     """
     z = (pre_squash - gaussian.mean) * jnp.exp(-gaussian.log_std)
     log_normal = -0.5 * (jnp.square(z) + jnp.log(2.0 * jnp.pi)) - gaussian.log_std

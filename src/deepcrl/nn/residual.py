@@ -12,19 +12,19 @@ from deepcrl.nn.dense import HYPERSPHERICAL, NORMS, AnyNorm, Dense, unit_rms
 
 
 def swish(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """x sigmoid(x), by sigmoid(x) = (1 + tanh(x/2)) / 2: on a CPU half the cost of the exponential's form."""
+    """x sigmoid(x), with sigmoid(x) = (1 + tanh(x/2)) / 2, which on a CPU costs half as much as the form with exp."""
     return 0.5 * x * (jnp.tanh(0.5 * x) + 1.0)
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """x Phi(x), with Phi the standard normal's distribution function."""
+    """x Phi(x), with Phi the standard normal CDF."""
     return jax.nn.gelu(x, approximate=False)
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"swish": swish, "relu": jax.nn.relu, "gelu": gelu}
 
-# "dots" keeps the matrix products and recomputes normalisation and activation, which are cheap beside reading their
-# stored results from memory: at depth 64 this is both the faster and the smaller choice (benchmarks/depth.py).
+# "dots" stores the matrix products and recomputes normalisation and activation, which costs little compared to reading
+# their stored results from memory: at depth 64 it is faster and needs less memory than "none" (benchmarks/depth.py).
 REMAT_POLICIES = {"dots": jax.checkpoint_policies.dots_saveable, "block": jax.checkpoint_policies.nothing_saveable}
 
 
@@ -60,7 +60,7 @@ class Unit(eqx.Module):
 
 
 def activate(x: Float[Array, "... width"], norm: AnyNorm, activation: Activation) -> Float[Array, "... width"]:
-    """Norm, where there is one, and activation."""
+    """Apply the norm, if any, then the activation."""
     return ACTIVATIONS[activation](x if norm is None else norm(x))
 
 
@@ -71,16 +71,16 @@ class ResidualStack(eqx.Module):
     "preactivation"  x + units(x), with units that normalise and activate before they multiply
     "plain"          units(x)
 
-    What is added is multiplied by `weight`, learnt for each feature, or by `factor`, fixed, where there is one.
+    The branch units(x) is multiplied by `weight` (learnt, one per feature) or `factor` (fixed), if there is one.
     """
 
     units: Unit
     weight: Float[Array, "num_blocks W"] | None
-    """branch_scale "zero" (starts at 0) and norm "hyper" (starts at 1 / (num_blocks + 1)) only."""
+    """Only with branch_scale "zero" (starts at 0) or norm "hyper" (starts at 1 / (num_blocks + 1))."""
     factor: float | None = eqx.field(static=True)
-    """branch_scale "depth" only. Kept when blocks are dropped."""
+    """Only with branch_scale "depth": 1 / num_blocks at the start; unchanged when blocks are added or dropped."""
     unit_outputs: bool = eqx.field(static=True)
-    """norm "hyper" only: the output of the units has length √W, before the weight."""
+    """Whether the units' output is rescaled to length √W before `weight` (norm "hyper")."""
     backbone: Backbone = eqx.field(static=True)
     remat: Remat = eqx.field(static=True)
     unroll: int = eqx.field(static=True)
@@ -110,7 +110,7 @@ class ResidualStack(eqx.Module):
 
     @property
     def blocks(self) -> "Block":
-        """What one block has, stacked: the scan over depth runs over its leading axis."""
+        """Parameters of all blocks, stacked on the leading axis that the scan over depth runs over."""
         return self.units, self.weight
 
     def branch(self, x: Float[Array, "... W"], block: "Block") -> Float[Array, "... W"]:
@@ -125,7 +125,7 @@ class ResidualStack(eqx.Module):
         return x if self.factor is None else self.factor * x
 
     def block(self, x: Float[Array, "... W"], block: "Block") -> Float[Array, "... W"]:
-        """One block; leaves of its units have one leading axis [block_size]."""
+        """Apply one block; the leaves of its units have one leading axis [block_size]."""
         out = self.branch(x, block)
         return out if self.backbone == "plain" else x + out
 

@@ -1,4 +1,4 @@
-"""Episodes to look at: as a page with an interactive 3-D replay, as films, as pictures."""
+"""Shows episodes: as a page with an interactive 3-D replay, as films, as pictures."""
 
 from deepcrl.render.frames import gl_backend, picture, write_video
 from deepcrl.render.replay import replay_html, write_replay

@@ -1,4 +1,4 @@
-"""Pictures and films by MuJoCo's own renderer, where this machine can draw without a display."""
+"""Pictures and films by MuJoCo's own renderer, on machines that can draw without a display."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ NO_BACKEND = (
     "(libosmesa6). The HTML replay needs neither"
 )
 MP4_RATE, GIF_RATE = 30, 15
-"""Frames per second, at most."""
+"""Maximum frames per second."""
 
 OVERVIEW_ELEVATION = 65.0
 """Degrees."""
@@ -37,14 +37,14 @@ Frame = UInt8[np.ndarray, "H W 3"]
 
 @functools.cache
 def gl_backend() -> str | None:
-    """The first value of MUJOCO_GL that a picture can be drawn with here, or None. One that the user set is kept."""
+    """The first value of MUJOCO_GL that can draw on this machine, or None. Tries only the user's value, if set."""
     given = os.environ.get("MUJOCO_GL")
     candidates = [given] if given else ["egl", "osmesa", "glfw"] if platform.system() == "Linux" else [""]
     return next((name for name in candidates if _works(name)), None)
 
 
 def picture(model: mujoco.MjModel, qpos: Float[np.ndarray, "nq"], width: int = 640, height: int = 480) -> Frame:
-    """One picture of a model, by its camera "track" where it has one. Raises ConfigError where nothing can draw."""
+    """Draw a maze from above, anything else by its camera "track" if any. Raises ConfigError if nothing can draw."""
     with contextlib.closing(Painter(model, width, height)) as painter:
         return painter.draw(qpos, False)
 
@@ -59,14 +59,14 @@ def write_video(
     height: int = 640,
     speed: float = 1.0,
 ) -> Path:
-    """A film of one episode, or of all in a row, as MP4 or GIF by the path's suffix.
+    """Write a film of one episode, or of all in sequence, as MP4 or GIF by the path's suffix; return the path.
 
     Args:
-        model: what to draw; its coordinates are those of the recording, or those and then the goal's.
+        model: what to draw; its coordinates are the recording's, optionally followed by the goal.
         speed: simulated seconds per second of the film.
 
     Raises:
-        ConfigError: for another suffix, or naming what to install where something is missing.
+        ConfigError: for another suffix, or where software is missing, naming what to install.
     """
     path = Path(path)
     writers = {".mp4": (_write_mp4, MP4_RATE), ".gif": (_write_gif, GIF_RATE)}
@@ -83,7 +83,7 @@ def write_video(
 
 
 def _resample(episode: Episode, step_seconds: float, frame_seconds: float) -> Episode:
-    """The states nearest to the times of the film's frames."""
+    """Keep the states nearest in time to the film's frames."""
     times = np.arange(0, (len(episode.qpos) - 1) * step_seconds + 1e-9, frame_seconds)
     return episode.at(np.rint(times / step_seconds).astype(int))
 
@@ -99,16 +99,16 @@ def _draw(
         states = list(zip(qpos, reached, strict=True))
         painter.send(*states[0])
         for state in states[1:]:
-            painter.send(*state)  # drawn while the frame before it is used
+            painter.send(*state)  # drawn while the caller uses the previous frame
             yield painter.receive()
         yield painter.receive()
 
 
 class Painter:
-    """Draws positions of one model, as they come; MuJoCo's renderer in a process of its own, until `close`.
+    """Draws one model at given positions, with MuJoCo's renderer in a separate process that lives until `close`.
 
     Raises:
-        ConfigError: where nothing can draw.
+        ConfigError: if this machine cannot draw.
     """
 
     def __init__(self, model: mujoco.MjModel, width: int = 640, height: int = 480):
@@ -129,12 +129,12 @@ class Painter:
         )
 
     def draw(self, qpos: Float[np.ndarray, "nq"], reached: bool) -> Frame:
-        """One picture; goal markers have another colour where the goal is reached. Raises ConfigError on failure."""
+        """Draw one picture; goal markers change colour while the goal is reached. Raises ConfigError on failure."""
         self.send(qpos, reached)
         return self.receive()
 
     def send(self, qpos: Float[np.ndarray, "nq"], reached: bool) -> None:
-        """Have a position drawn. `receive` gives the picture; no more than two may be under way."""
+        """Request a picture, which `receive` returns; at most two may be pending."""
         if np.shape(qpos) != (self._nq,):
             raise ConfigError(
                 f"a position of shape {np.shape(qpos)} is none of this model's, which have {self._nq} numbers"
@@ -157,7 +157,7 @@ class Painter:
             )
 
     def receive(self) -> Frame:
-        """The oldest picture under way. Raises ConfigError where the renderer has failed."""
+        """Return the oldest pending picture. Raises ConfigError if the renderer has failed."""
         assert self._worker is not None
         assert self._worker.stdout is not None
         data = self._worker.stdout.read(int(np.prod(self._shape)))
@@ -177,9 +177,9 @@ class Painter:
 
 
 def _overview(model: mujoco.MjModel, aspect: float) -> Float[np.ndarray, "5"]:
-    """Centre, distance and elevation of a view of the whole maze; NaN where there is none.
+    """Centre (3), distance and elevation of a camera that sees the whole maze; NaN without a maze.
 
-    Low cameras see a wall and nothing behind it.
+    It looks from high up: a low camera sees a wall and nothing behind it.
     """
     extent = walls(model)
     if extent is None:
@@ -211,7 +211,7 @@ def _environment(backend: str) -> dict[str, str]:
 
 def _write_mp4(path: Path, frames: Iterable[Frame], rate: float, size: tuple[int, int]) -> None:
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", f"{rate:g}", "-i", "-"]
-    # This pixel format, which wants even sizes, is the one that every player shows.
+    # Every player supports this pixel format; it needs even sizes, hence the crop.
     target = ["-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2"]
     command = [_ffmpeg(), "-y", "-v", "error", *source, *target, "-movflags", "+faststart", str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as encoder:
@@ -220,7 +220,7 @@ def _write_mp4(path: Path, frames: Iterable[Frame], rate: float, size: tuple[int
             for frame in frames:
                 encoder.stdin.write(frame.tobytes())
         except BrokenPipeError:
-            pass  # it has said why, and tells by its exit code
+            pass  # ffmpeg has printed why; its exit code is checked below
         finally:
             with contextlib.suppress(BrokenPipeError):
                 encoder.stdin.close()
@@ -229,7 +229,7 @@ def _write_mp4(path: Path, frames: Iterable[Frame], rate: float, size: tuple[int
 
 
 def _ffmpeg() -> str:
-    """The one on the path, or that of the package imageio-ffmpeg. Raises ConfigError without either."""
+    """Path of ffmpeg: the one on PATH, else the package imageio-ffmpeg's. Raises ConfigError without either."""
     found = shutil.which("ffmpeg")
     if found:
         return found
@@ -246,10 +246,10 @@ def _write_gif(path: Path, frames: Iterable[Frame], rate: float, size: tuple[int
     except ImportError:
         raise ConfigError("GIF needs Pillow: pip install 'deepcrl[video]'") from None
     del size
-    # One palette for the whole film, so that still parts stay as they are and cost nothing; rare colours are in it, as
-    # they are those of the small things that move.
+    # One palette for the whole film, so that still parts do not change and cost nothing; it must cover rare colours,
+    # which are those of the small things that move.
     pictures = (Image.fromarray(frame) for frame in frames)
     first = next(pictures).quantize(128, Image.Quantize.MAXCOVERAGE)
     rest = (one.quantize(palette=first, dither=Image.Dither.NONE) for one in pictures)
-    # Whole hundredths of a second are all that the format knows.
+    # The format stores durations in whole hundredths of a second.
     first.save(path, save_all=True, append_images=rest, duration=10 * round(100 / rate), loop=0)

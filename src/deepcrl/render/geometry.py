@@ -1,4 +1,4 @@
-"""What is to be drawn of a MuJoCo model: shapes fixed to bodies, and the bodies' poses over time."""
+"""What to draw of a MuJoCo model: shapes fixed to bodies, and the bodies' poses over time."""
 
 from typing import Any, NamedTuple
 
@@ -9,9 +9,9 @@ from jaxtyping import Float
 from deepcrl.config import ConfigError
 
 HIDDEN_GROUP = 3
-"""Geoms of this group and above are for collisions; MuJoCo's viewers hide them as well."""
+"""Geoms of this group and above only collide and are not drawn, as in MuJoCo's viewers."""
 GOAL_NAMES = ("target", "goal")
-"""Beginnings of the names of bodies that mark a commanded goal."""
+"""Name prefixes of bodies that mark a commanded goal."""
 KINDS = {
     mujoco.mjtGeom.mjGEOM_PLANE: "plane",
     mujoco.mjtGeom.mjGEOM_SPHERE: "sphere",
@@ -21,7 +21,7 @@ KINDS = {
     mujoco.mjtGeom.mjGEOM_BOX: "box",
     mujoco.mjtGeom.mjGEOM_MESH: "mesh",
 }
-"""What can be drawn."""
+"""Geom types that can be drawn, and their `Shape.kind`."""
 FEWEST_WALLS = 4
 FIXED = -1
 """Body of a shape that never moves."""
@@ -36,12 +36,12 @@ class Shape(NamedTuple):
     pos: Float[np.ndarray, "3"]
     quat: Float[np.ndarray, "4"]
     size: Float[np.ndarray, "3"]
-    """As MuJoCo has it: radii and half lengths."""
+    """As in MuJoCo: radii and half lengths."""
     rgba: Float[np.ndarray, "4"]
     goal: bool
-    """Marks a commanded goal."""
+    """Whether it marks a commanded goal."""
     mesh: int | None
-    """Which mesh, for that kind."""
+    """Index of the mesh, if that is its kind."""
 
 
 def shapes(model: mujoco.MjModel) -> list[Shape]:
@@ -74,13 +74,13 @@ def shapes(model: mujoco.MjModel) -> list[Shape]:
 
 
 def moving_bodies(model: mujoco.MjModel) -> list[int]:
-    """Bodies that joints can move and that have something visible."""
+    """Indices of the bodies that joints can move and that have a visible geom."""
     shown = set(model.geom_bodyid[_visible(model)].tolist())
     return [body for body in range(model.nbody) if body in shown and model.body_weldid[body] != 0]
 
 
 def body_poses(model: mujoco.MjModel, qpos: Float[np.ndarray, "T nq"]) -> Float[np.ndarray, "T B 7"]:
-    """Position and quaternion of every moving body. A quaternion's sign is that nearer to the one before."""
+    """Position and quaternion of every moving body, with quaternion signs that do not flip between frames."""
     data, bodies = mujoco.MjData(model), moving_bodies(model)
     poses = np.empty((len(qpos), len(bodies), 7))
     for t, row in enumerate(qpos):
@@ -95,10 +95,10 @@ def body_poses(model: mujoco.MjModel, qpos: Float[np.ndarray, "T nq"]) -> Float[
 def drawn_qpos(
     model: mujoco.MjModel, qpos: Float[np.ndarray, "T n"], goal: Float[np.ndarray, "T G"]
 ) -> Float[np.ndarray, "T nq"]:
-    """Coordinates of the model that is drawn: those of the physics, and where it has as many more, the goal.
+    """Coordinates of the model to draw: the physics' `qpos`, followed by the goal if the model has that many more.
 
     Raises:
-        ConfigError: when the sizes allow neither.
+        ConfigError: when the model has neither number of coordinates.
     """
     if qpos.shape[1] == model.nq:
         return qpos
@@ -117,7 +117,7 @@ def triangles(model: mujoco.MjModel, mesh: int) -> Float[np.ndarray, "V 3"]:
 
 
 def tracked_body(model: mujoco.MjModel) -> int | None:
-    """Row among `moving_bodies` of what the camera "track" follows, if the model has one."""
+    """Row among `moving_bodies` of the body that the camera "track" follows; None if there is none."""
     camera = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
     bodies = moving_bodies(model)
     body = int(model.cam_bodyid[camera]) if camera >= 0 else None
@@ -125,7 +125,7 @@ def tracked_body(model: mujoco.MjModel) -> int | None:
 
 
 def walls(model: mujoco.MjModel) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]] | None:
-    """Lowest and highest corner of a maze that something tracked moves in; None without a maze."""
+    """Lowest and highest corner of a maze's walls; None without a maze, or without a tracked body in it."""
     boxes = [shape for shape in shapes(model) if shape.kind == "box" and shape.body == FIXED]
     if len(boxes) < FEWEST_WALLS or tracked_body(model) is None:
         return None
@@ -140,7 +140,7 @@ def _visible(model: mujoco.MjModel) -> Any:
 
 
 def _colour(model: mujoco.MjModel, geom: int) -> Float[np.ndarray, "4"]:
-    """The geom's own colour; its material's where it has none of its own, as MuJoCo draws it."""
+    """The geom's own colour, else its material's, as MuJoCo draws it."""
     own, material = model.geom_rgba[geom], model.geom_matid[geom]
     unset = np.array_equal(own, np.array([0.5, 0.5, 0.5, 1.0], own.dtype))
     return np.array(model.mat_rgba[material] if material >= 0 and unset else own, float)

@@ -1,9 +1,9 @@
-"""Draws positions of a model with MuJoCo's renderer; run as a program of its own by `frames`.
+"""Draws a model at given positions with MuJoCo's renderer; `frames` runs it as a separate process.
 
-In a process of its own because MuJoCo chooses its GL backend at import, and because a broken driver may end the
-process that uses it. Reads JOB/model.mjb and JOB/job.npz, then from stdin, again and again, a position and a byte
+The process is separate because MuJoCo chooses its GL backend at import, and because a broken driver may crash the
+process that uses it. It reads JOB/model.mjb and JOB/job.npz, then from stdin positions, each followed by a byte
 (whether the goal is reached), and writes a raw RGB frame to stdout for each. Without a job it draws one small picture,
-to see whether the backend works.
+to test whether the backend works.
 """
 
 import os
@@ -26,7 +26,7 @@ def draw(
     overview: np.ndarray,
     size: tuple[int, int],
 ) -> Iterator[np.ndarray]:
-    """Pictures [height, width, 3] of the positions.
+    """Yield a picture [height, width, 3] of each state.
 
     Args:
         states: position [nq], and whether the goal is reached there.
@@ -38,7 +38,7 @@ def draw(
     model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
     model.vis.global_.offheight = max(height, model.vis.global_.offheight)
     model.vis.quality.offsamples = 8
-    # Viewers look from anywhere, and light what they see; from a fixed place the sun is enough.
+    # The headlight is for interactive viewers, which look from anywhere; for fixed cameras the sun is enough.
     model.vis.headlight.diffuse[:], model.mat_reflectance[:] = HEADLIGHT, 0.0
     renderer, data = mujoco.Renderer(model, height, width), mujoco.MjData(model)
     usual = model.geom_rgba[goal_geoms].copy()
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _states(size: int) -> Iterator[tuple[np.ndarray, bool]]:
-    """Positions of so many coordinates from stdin, until it ends."""
+    """Read positions [size], and whether the goal is reached there, from stdin until it ends."""
     while len(data := sys.stdin.buffer.read(8 * size + 1)) == 8 * size + 1:
         yield np.frombuffer(data, np.float64, size), bool(data[-1])
 

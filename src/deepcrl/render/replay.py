@@ -1,7 +1,7 @@
-"""An interactive 3-D replay as one HTML page that loads nothing.
+"""An interactive 3-D replay as one self-contained HTML page.
 
-Everything that changes over time is a column of numbers. Each is kept as steps of 1/65535 of its range, frame by frame
-as differences, deflated: a body needs some ten bytes a frame, and errs by less than a millimetre in a 40 m maze.
+Everything that changes over time is a column of numbers, quantised to 1/65535 of its range, differenced frame by frame,
+and deflated: a body needs some ten bytes per frame, and its error is below a millimetre in a 40 m maze.
 """
 
 import base64
@@ -31,7 +31,7 @@ from deepcrl.render.geometry import (
 from deepcrl.render.rollout import Episode, Recording
 
 MAX_FRAMES = 1000
-"""Frames of an episode above which only every second one is kept, or every third, and so on."""
+"""Maximum frames kept per episode; of longer ones only every second, third, ... frame is kept."""
 LEVELS = 65535
 DIGITS = 4
 """Decimals of static lengths: a tenth of a millimetre."""
@@ -58,19 +58,19 @@ def pack(columns: Float[np.ndarray, "T C"]) -> Packed:
 
 
 def unpack(packed: Packed) -> Float[np.ndarray, "T C"]:
-    """What the page reads from it."""
+    """Undo `pack`, as the page does."""
     plain = np.frombuffer(zlib.decompress(base64.b64decode(packed.text)), np.uint8)
     moves = np.ascontiguousarray(plain.reshape(2, -1).T).view("<u2").reshape(len(packed.low), -1)
     return packed.low + packed.step * np.cumsum(moves, axis=1, dtype=np.uint16).T
 
 
 def replay_html(model: mujoco.MjModel, recording: Recording, title: str, subtitle: str = "") -> str:
-    """A whole document: scene, episodes, and controls to look at them from all sides. It needs WebGL 2, and no network.
+    """The whole HTML document: scene, episodes, and camera controls. It needs WebGL 2, but no network.
 
     Args:
-        model: what to draw; its coordinates are those of the recording, or those and then the goal's.
-        title: also the document's.
-        subtitle: a few words below it.
+        model: what to draw; its coordinates are the recording's, optionally followed by the goal.
+        title: heading, and title of the document.
+        subtitle: a few words below the heading.
 
     Raises:
         ValueError: when the model does not fit the recording.
@@ -80,7 +80,7 @@ def replay_html(model: mujoco.MjModel, recording: Recording, title: str, subtitl
     parts = {
         "title": html.escape(title),
         "style": source.joinpath("replay.css").read_text(encoding="utf-8"),
-        # Nothing in the data may end its element.
+        # Escaped, so that no tag in the data ends its script element.
         "data": scene.replace("<", "\\u003c"),
         "script": source.joinpath("replay.js").read_text(encoding="utf-8"),
     }
@@ -89,7 +89,7 @@ def replay_html(model: mujoco.MjModel, recording: Recording, title: str, subtitl
 
 
 def write_replay(path: str | Path, page: str) -> Path:
-    """Write the page beside its place and move it there, so that nobody meets half of one."""
+    """Write the page to a draft file and rename it, so that no one reads a partial page."""
     path = Path(path)
     draft = path.with_name(f"{path.name}.draft")
     draft.write_text(page, encoding="utf-8")
@@ -135,12 +135,12 @@ def _plain(packed: Packed) -> dict[str, Any]:
 
 
 def frame_stride(num_frames: int) -> int:
-    """Of how many frames one is kept."""
+    """Stride at which frames are kept, so that at most MAX_FRAMES are."""
     return -(-num_frames // MAX_FRAMES)
 
 
 def frame_columns(model: mujoco.MjModel, episode: Episode) -> Float[np.ndarray, "T C"]:
-    """All that changes: seven numbers for each moving body, achieved xyz, goal xyz, distance."""
+    """Everything that changes over time: pose (7) of each moving body, achieved xyz, goal xyz, distance."""
     poses = body_poses(model, drawn_qpos(model, episode.qpos, episode.goal))
     places = [_in_space(goals) for goals in (episode.achieved, episode.goal)]
     return np.concatenate([poses.reshape(len(poses), -1), *places, episode.distance[:, None]], axis=1)
@@ -171,15 +171,15 @@ def _episode(model: mujoco.MjModel, episode: Episode, step_seconds: float) -> di
 
 
 def _runs(flags: np.ndarray) -> list[list[int]]:
-    """First and last frame of every run of true ones."""
+    """First and last index of every run of true flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
     return [[int(first), int(end) - 1] for first, end in edges.reshape(-1, 2)]
 
 
 def _view(model: mujoco.MjModel) -> dict[str, Any]:
-    """Where to look from at first, in degrees and metres: as the camera "track", else as MuJoCo's free camera.
+    """Initial view, in degrees and metres: that of the camera "track", else of MuJoCo's free camera.
 
-    A missing distance or target is for the page to choose.
+    The page chooses the distance or target where it is None.
     """
     camera = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
     if camera < 0:

@@ -1,4 +1,4 @@
-"""Episodes with the positions that drawing needs, which evaluations do not keep."""
+"""Records episodes with the simulator positions that drawing needs, which evaluations do not keep."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,11 +14,11 @@ from deepcrl.envs.protocol import Env
 from deepcrl.evaluate import Episodes
 
 POOL = 4
-"""Episodes played for each one kept, so that the kept ones can be of several goals."""
+"""Episodes played for each one kept, so that those kept can show several goals."""
 
 
 class Episode(NamedTuple):
-    """One episode as the T states in which an action was taken; what the last action led to is not among them."""
+    """One episode: the T states in which an action was taken, without the state after the last action."""
 
     qpos: Float[np.ndarray, "T nq"]
     achieved: Float[np.ndarray, "T G"]
@@ -34,7 +34,7 @@ class Episode(NamedTuple):
         return bool(self.success.any())
 
     def at(self, rows: Int[np.ndarray, "K"] | slice) -> "Episode":
-        """Some of the states alone."""
+        """The same episode with only some of its states."""
         qpos, achieved, goal, distance, success = (column[rows] for column in self[:5])
         return Episode(qpos, achieved, goal, distance, success, self.failed)
 
@@ -49,16 +49,16 @@ class Recording(NamedTuple):
 
 
 Act = Callable[[Float[np.ndarray, "N S"], Float[np.ndarray, "N G"], int], Float[np.ndarray, "N A"]]
-"""(states, goals, step) to actions."""
+"""(states, goals, step) -> actions."""
 
 
 def record_agent(
     agent: LoadedAgent, step_seconds: float, *, episodes: int = 4, mode: str = "mean", seed: int = 0
 ) -> Recording:
-    """Episodes of a trained agent, in its evaluation environment; the modes are those of `evaluation.mode`."""
+    """Record episodes of a trained agent in its evaluation environment; modes are those of `evaluation.mode`."""
 
     def act(state, goal, step):
-        # A seed for every step; those of different recordings are apart.
+        # A different seed for every step, also across recordings.
         return agent.act(state, goal, mode=mode, seed=(seed * 1_000_003 + step) % 2**32)
 
     return record(agent.env, act, step_seconds, episodes=episodes, seed=seed)
@@ -79,7 +79,7 @@ def record(env: Env, act: Act, step_seconds: float, *, episodes: int = 4, seed: 
         qpos = np.asarray(physics["qpos"], np.float32)
         frames.append(tuple(map(np.array, (qpos, state.achieved_goal, state.goal, state.distance, state.success))))
         state = env.step(state, act(np.asarray(state.state), np.asarray(state.goal), index), alive)
-        achieved = np.asarray(state.next_state)[:, np.array(env.spec.goal_indices)]
+        achieved = env.spec.achieved_goal(np.asarray(state.next_state))
         outcomes.append((achieved, np.asarray(state.distance), np.asarray(state.success), alive))
         failed |= alive & np.asarray(state.terminated)
         alive = alive & ~np.asarray(state.terminated | state.truncated)

@@ -1,4 +1,4 @@
-"""Runs and environments by name: replays, films and pictures of them."""
+"""Replays and films of runs, and pictures of environments."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ import numpy as np
 from deepcrl.agent import LoadedAgent, Which, check_episodes, load_agent
 from deepcrl.config import ConfigError
 from deepcrl.envs.registry import lookup, make_env
+from deepcrl.nn.encoder import network_words
 from deepcrl.plan import check_seed
 from deepcrl.render.frames import Frame, picture, write_video
 from deepcrl.render.geometry import drawn_qpos
@@ -43,8 +44,8 @@ def render(
 
     Raises:
         ConfigError: for no formats or unknown ones, a bad number of episodes or seed; when the folder holds no run, the
-            environment has no model to draw, or something that a format needs is missing here; then also for what
-            comes after it in `formats`.
+            environment has no model to draw, or software that a format needs is missing; then the formats after it
+            are not written either.
         CheckpointError: when no checkpoint can be used.
     """
     if not formats:
@@ -68,7 +69,7 @@ def render(
 def watch(
     agent: LoadedAgent, *, episodes: int = 4, mode: str | None = None, seed: int = 0
 ) -> tuple["mujoco.MjModel", Recording]:
-    """Fresh episodes of an agent, and the model to draw them with. Raises ConfigError where there is none."""
+    """Record fresh episodes of an agent; return the model to draw and the recording. Raises ConfigError without one."""
     name = agent.config.evaluation.env or agent.config.env.name
     model, step_seconds = scene(name)
     check_episodes(episodes, agent.env.spec)
@@ -79,15 +80,14 @@ def watch(
 def titles(agent: LoadedAgent) -> tuple[str, str]:
     """Title and subtitle of an agent's replay."""
     config = agent.config
-    size = f"depth {config.network.depth:,}, width {config.network.width:,}"
     return (
         config.evaluation.env or config.env.name,
-        f"{config.agent.algorithm}, {size}, after {agent.env_steps:,} env steps",
+        f"{config.agent.algorithm}, {network_words(config.network)}, after {agent.env_steps:,} env steps",
     )
 
 
 def scene(name: str) -> tuple["mujoco.MjModel", float]:
-    """The model that an environment is drawn with, and the seconds of an env step. Raises ConfigError without one."""
+    """The model to draw an environment with, and seconds per env step. Raises ConfigError if it has no model."""
     entry = lookup(name)
     if entry.model is None:
         raise ConfigError(f"{name} has no model to draw")
@@ -96,7 +96,7 @@ def scene(name: str) -> tuple["mujoco.MjModel", float]:
 
 
 def environment_picture(name: str, *, seed: int = 0, width: int = 640, height: int = 480) -> Frame:
-    """One picture of a fresh start. Raises ConfigError without a model, or where nothing can draw."""
+    """Draw a fresh start. Raises ConfigError without a model, or if this machine cannot draw."""
     model, _ = scene(name)
     state = make_env(name).reset(jax.random.key(seed), 1)
     qpos = drawn_qpos(model, np.asarray(state.physics["qpos"]), np.asarray(state.goal))

@@ -14,7 +14,7 @@ from deepcrl.render.geometry import drawn_qpos
 from deepcrl.render.run import watch
 
 AFTER = 1.1
-"""How long an episode is shown, in times of its arrival at the goal."""
+"""How much of an episode is shown, as a multiple of its time of arrival at the goal."""
 
 
 def strip(
@@ -26,12 +26,12 @@ def strip(
     height: int = 180,
     seed: int = 0,
 ) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
-    """A row of pictures at equal times, and a sentence about the episode.
+    """Draw an episode as a row of pictures at equal intervals; return the row and a sentence about the episode.
 
-    Of a few fresh episodes, the one whose goal is farthest from its start.
+    The episode is the one, of a few fresh ones, whose goal is farthest from its start.
 
     Raises:
-        ConfigError: when the folder holds no run, its environment has no model, or nothing can draw here.
+        ConfigError: when the folder holds no run, its environment has no model, or this machine cannot draw.
         CheckpointError: when no checkpoint can be used.
     """
     if pictures < 2:
@@ -53,7 +53,7 @@ def strip(
 
 
 def png(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
-    """The image as a PNG file."""
+    """Encode an image as a PNG file."""
     height, width, _ = image.shape
     rows = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, -1)], axis=1)
 

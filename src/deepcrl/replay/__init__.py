@@ -1,1 +1,1 @@
-"""Replay ring and hindsight goals: indices first, rows gathered when an update needs them."""
+"""Replay buffer and hindsight goals: indices are drawn first, rows gathered when an update needs them."""

@@ -1,7 +1,7 @@
-"""A ring of the last `capacity` steps of every environment, written in place.
+"""Ring buffer of the last `capacity` steps of every environment, written in place.
 
-Rows are addressed by absolute time, the number of steps an environment had done before them: row `time` lives in slot
-`time % capacity`. Insertion is donated and touches T rows; nothing is rolled or copied.
+Rows are addressed by absolute time, the number of steps their environment had done before: row `time` lives in slot
+`time % capacity`. `insert` writes T rows into the donated buffer; nothing is rolled or copied.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ class Replay(NamedTuple):
     """Stored columns and trajectory bookkeeping.
 
     `last_time[e % capacity, n]` is the absolute time of the newest stored step of episode e in environment n. Stored
-    rows of one environment have at most `capacity` distinct episodes, so the slots never collide, and the length of
-    any trajectory's future is one look-up.
+    rows of one environment have at most `capacity` distinct episodes, so the slots never collide, and the number of
+    steps left in a trajectory is one look-up.
     """
 
     columns: dict[str, Shaped[Array, "capacity N ..."]]
@@ -41,12 +41,12 @@ def init(sizes: Mapping[str, int], capacity: int, num_envs: int) -> Replay:
 
 
 def nbytes(sizes: Mapping[str, int], capacity: int, num_envs: int) -> int:
-    """Bytes of such a ring."""
+    """Size of such a buffer in bytes."""
     return 4 * (capacity * num_envs * (sum(sizes.values()) + 2) + 1)
 
 
 def insert(replay: Replay, transitions: Transition) -> Replay:
-    """Append T steps of all N environments, over the oldest ones when the ring is full. Jit with `replay` donated.
+    """Append T steps of all N environments, overwriting the oldest when full. Jit with `replay` donated.
 
     T must not exceed the capacity. Fields of `transitions` without a column are not stored.
     """
@@ -56,7 +56,7 @@ def insert(replay: Replay, transitions: Transition) -> Replay:
     slots = times % capacity
     envs = jnp.arange(num_envs, dtype=jnp.int32)
     episode_id = transitions.episode_id.astype(jnp.int32)
-    # Later steps of an episode share its slot and have later times, as does an old episode whose slot is reused.
+    # The maximum is right: later steps of an episode have later times, and so has a new episode that reuses a slot.
     last_time = replay.last_time.at[episode_id % capacity, envs[None, :]].max(times[:, None])
     columns = {}
     for name, column in replay.columns.items():
@@ -76,7 +76,7 @@ def valid_times(replay: Replay) -> tuple[Int[Array, ""], Int[Array, ""]]:
 
 
 def steps_left(replay: Replay, time: Int[Array, "*batch"], env: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-    """Stored steps that follow row (time, env) in the same trajectory."""
+    """Number of stored steps that follow row (time, env) in the same trajectory."""
     capacity = replay.episode_id.shape[0]
     episode = replay.episode_id[time % capacity, env]
     return replay.last_time[episode % capacity, env] - time
@@ -91,7 +91,7 @@ def gather(replay: Replay, column: str, time: Int[Array, "*batch"], env: Int[Arr
 
 
 def column_sizes(names: Sequence[str], sizes: Mapping[str, int]) -> dict[str, int]:
-    """The subset of `sizes` that an algorithm asked for. Raises ConfigError for a column that there is not."""
+    """The subset of `sizes` that an algorithm asked for. Raises ConfigError for an unknown column."""
     if unknown := [name for name in names if name not in sizes]:
         raise ConfigError(f"columns = {unknown[0]!r} of the algorithm is none of {', '.join(sizes)}")
     return {name: sizes[name] for name in names}

@@ -15,23 +15,23 @@ HerStrategy = Literal["future", "final", "mixed"]
 
 
 class Pairs(NamedTuple):
-    """Rows of the replay by absolute time and environment: a step, and the later step whose goal it is given."""
+    """Rows of the replay by absolute time and environment: a step, and the later step whose achieved goal it gets."""
 
     time: Int[Array, "*batch"]
     future: Int[Array, "*batch"]
     env: Int[Array, "*batch"]
     ended: Bool[Array, "*batch"] | None = None
-    """Whether the future lies beyond the end of a terminated trajectory; told by variant "absorbing" only."""
+    """Whether the future lies beyond the end of a terminated trajectory; None unless the variant is "absorbing"."""
 
 
 def truncated_geometric(u: Float[Array, "*batch"], count: Int[Array, "*batch"], discount: float):
-    """The offset k in 1..count with P(k) proportional to discount^k, by inverting its distribution at u in [0, 1).
+    """Offset k in 1..count with P(k) proportional to discount^k: its inverse CDF at u in [0, 1).
 
     Returns 0 where `count` is 0.
     """
     mass = -jnp.expm1(count * jnp.log(discount))
     offset = 1 + jnp.floor(jnp.log1p(-u * mass) / jnp.log(discount)).astype(jnp.int32)
-    # The clip only mends rounding at the two ends; it moves no mass.
+    # The clip only corrects rounding at the two ends; it moves no probability mass.
     return jnp.where(count > 0, jnp.clip(offset, 1, jnp.maximum(count, 1)), 0)
 
 
@@ -46,11 +46,11 @@ def sample_pairs(
     """Draw `shape` independent pairs, in constant time for each.
 
     "trajectory": a stored step, uniformly; its future is cut at the end of its trajectory.
-    "window": a window of `window_length` stored steps of one environment, uniformly; a step in it but the last,
-    uniformly; its future is cut at the end of the window too (the paper's distribution). While fewer steps are
-    stored, the window is all of them.
-    "absorbing": as "trajectory", and with probability discount^n, the geometric's mass beyond the n steps left, a pair
-    of a terminated trajectory is marked `ended` (needs the column "terminated").
+    "window": a window of `window_length` consecutive stored steps of one environment, uniformly; a step in it except
+    the last, uniformly; its future is cut at the end of the window too (the paper's distribution). While fewer steps
+    are stored, the window is all of them.
+    "absorbing": as "trajectory", but a pair of a terminated trajectory is marked `ended` with probability discount^n,
+    the geometric's mass beyond the n steps left (needs the column "terminated").
     A step without a future, the last of its trajectory, is paired with itself.
     """
     env_key, time_key, start_key, future_key = jax.random.split(key, 4)
@@ -90,7 +90,8 @@ def sample_futures(
 
 
 class Relabelled(NamedTuple):
-    """Rows of the replay, and for those with `relabelled` the step whose outcome, its next state, is their goal."""
+    """Rows of the replay by time and environment; where `relabelled`, the goal is what step `outcome` achieved in its
+    next state."""
 
     time: Int[Array, "*batch"]
     env: Int[Array, "*batch"]
@@ -103,8 +104,8 @@ def sample_relabelled(
 ) -> Relabelled:
     """Draw stored steps, uniformly, for hindsight experience replay (Andrychowicz et al., 2017, section 4.5).
 
-    A `share` of them is given the outcome of a step of the same trajectory, at the earliest of their own: "future" a
-    uniformly drawn one, "final" the last one, "mixed" either with equal chance. The others keep their commanded goal.
+    A `share` of them get as goal the outcome of the same or a later step of their trajectory: "future" a uniformly
+    drawn one, "final" the last one, "mixed" either with equal chance. The others keep their commanded goal.
     """
     env_key, time_key, share_key, future_key, mix_key = jax.random.split(key, 5)
     time, env, left = _sample_steps(env_key, time_key, replay, shape)
@@ -118,7 +119,7 @@ def sample_relabelled(
 
 
 def _sample_steps(env_key: PRNGKeyArray, time_key: PRNGKeyArray, replay: Replay, shape: tuple[int, ...]):
-    """Stored steps, uniformly: their times, environments, and the number of steps that follow in the trajectory."""
+    """Draw stored steps, uniformly: their times, environments, and numbers of steps left in the trajectory."""
     first, end = valid_times(replay)
     env = jax.random.randint(env_key, shape, 0, replay.episode_id.shape[1])
     time = jax.random.randint(time_key, shape, first, end)

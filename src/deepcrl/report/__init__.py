@@ -1,4 +1,4 @@
-"""A run folder, or one of several seeds, as one self-contained HTML page."""
+"""Reports: one self-contained HTML page for a run folder, or for a folder of runs of several seeds."""
 
 from deepcrl.report.build import report
 from deepcrl.report.joint import joint_report

@@ -1,10 +1,11 @@
-"""The report: read the run folder, look at the agent, set the page, replace report.html in one step."""
+"""Build a run's report: read its folder, play episodes with its agent, compose the page, replace report.html."""
 
 from pathlib import Path
 
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.config import Config, ConfigError
 from deepcrl.files import replace_file
+from deepcrl.nn.encoder import network_words
 from deepcrl.program import make_envs
 from deepcrl.report import details, sections
 from deepcrl.report.html import Markup, page, tag
@@ -20,8 +21,8 @@ def report(run_dir: str | Path, *, num_episodes: int = 64, seed: int = 0) -> Pat
     A run that has just started, was interrupted, or has lost its checkpoints gets a report as well, which says so.
 
     Args:
-        num_episodes: fresh episodes of the latest agent to look at; some of them are drawn.
-        seed: of those episodes.
+        num_episodes: fresh episodes to play with the latest agent; some of them are drawn.
+        seed: seed of those episodes.
 
     Raises:
         ConfigError: when the folder holds no run, or `num_episodes` is less than 1.
@@ -33,15 +34,15 @@ def report(run_dir: str | Path, *, num_episodes: int = 64, seed: int = 0) -> Pat
     try:
         seen = look(record.run_dir, num_episodes, seed)
     except (ConfigError, CheckpointError, OSError) as error:
-        # The folder by its own name: a run that has moved gives the same page.
+        # Name the folder without its parents, so that a run that has moved gives the same page.
         problem = str(error).replace(str(record.run_dir), record.run_dir.name)
     return replace_file(record.run_dir / FILE, compose(record, seen, problem))
 
 
 def compose(record: Record, seen: Look | None, problem: str) -> Markup:
-    """The page. `problem` says why nothing was seen of the agent, where that is so."""
+    """Compose the page. `problem` says why `seen` is None; empty otherwise."""
     length = seen.env.spec.episode_length if seen else _episode_length(record.config)
-    title = f"{record.config.env.name}, {sections.network_words(record.config)}, seed {record.config.seed} – deepcrl"
+    title = f"{record.config.env.name}, {network_words(record.config.network)}, seed {record.config.seed} – deepcrl"
     return page(
         title,
         sections.header(record),

@@ -11,15 +11,17 @@ from deepcrl.report.html import Markup, join, svg, tag
 WIDTH, HEIGHT = 360.0, 196.0
 TOP, BOTTOM = 14.0, 24.0
 CHARACTER = 7.5
-"""Width of a character at the size of the labels, in bold and in the widest of the fonts that they may be set in."""
+"""Upper bound on the width of a label's character: bold, in the widest of the possible fonts."""
 WIDE_UNIT = 72.0
-"""Space to the right of a chart that the words "env steps" need beside the last tick."""
+"""Least space right of the plot, for the words "env steps" beside the last tick."""
 LEAST_PLOT = 170.0
-"""Width that long names beside a plot leave to it: the chart is wider then."""
+"""Least width of the plot itself: long names beside it make the chart wider instead."""
 LINE = 12.0
 """Least distance between two labels."""
 MANY = 40
-"""Points of a curve above which they are not marked."""
+"""A curve with more points than this has no visible markers."""
+COLOURS = 6
+"""Colours of series in picture.css, s0 to s5; a seventh series has that of the first again."""
 
 Points = Sequence[tuple[float, float | None]]
 
@@ -70,7 +72,7 @@ def log_axis(low: float, high: float) -> Axis:
 
 
 def tick_text(axis: Axis) -> Callable[[float], str]:
-    """Ticks as text, all with as many decimals as their distance needs."""
+    """A function that formats ticks, all with as many decimals as their distance needs."""
     if axis.logarithmic:
         return lambda v: f"{v:g}"
     step = axis.ticks[1] - axis.ticks[0]
@@ -83,7 +85,8 @@ def tick_text(axis: Axis) -> Callable[[float], str]:
 
 
 def value_axis(values: Sequence[float], zero: bool, top: float | None) -> Axis:
-    """Linear; logarithmic where positive values span more than two decades. `top` fixes the upper end."""
+    """An axis from 0 to `top` (by default the maximum) if `zero` and no value is negative; otherwise over the range of
+    the values, logarithmic if they are positive and span more than two decades."""
     low, high = min(values), max(values)
     if zero and low >= 0:
         return linear_axis(0.0, top or high or 1.0)
@@ -109,12 +112,12 @@ def line_chart(
     Args:
         label: what the chart shows, for a reader who cannot see it.
         x_max: right end of the horizontal axis, which starts at 0.
-        show: a value as text, for end labels and tooltips.
-        tick: a tick as text; by default by the distance of ticks.
-        zero: start the axis at zero if no value is negative.
-        top: upper end of the axis.
-        reference: a level to mark where it lies within the axis, with its label.
-        unit: of the horizontal axis.
+        show: formats a value, for end labels and tooltips.
+        tick: formats a tick; by default with as many decimals as the distance of ticks needs.
+        zero: start the vertical axis at zero if no value is negative.
+        top: upper end of a vertical axis that starts at zero; by default the maximum.
+        reference: a level to mark, and its label; left out unless it lies within the axis.
+        unit: unit of the horizontal axis.
     """
     drawn = [one for one in series if one.values]
     if not drawn:
@@ -140,7 +143,7 @@ def line_chart(
     places = _spread_labels([down(one.values[-1]) for one in drawn])
     for index, one in enumerate(drawn):
         parts.append(_curve(one, index, across, down, show, unit))
-        parts.append(tag("text", ends[index], x=right + 8, y=places[index] + 4, class_=f"end s{index}"))
+        parts.append(tag("text", ends[index], x=right + 8, y=places[index] + 4, class_=f"end s{index % COLOURS}"))
     spoken = "; ".join(f"{end} at the end" for end in ends)
     return svg(right + beside, HEIGHT, f"{label} over {unit}: {spoken}", *parts, class_="chart")
 
@@ -151,12 +154,13 @@ def interval_chart(
     label: str,
     show: Callable[[float], str] = text.number,
 ) -> Markup:
-    """Values with intervals at named places, in the order of the first series that has them; one colour per series.
-    Where the places are numbers, a line joins the values.
+    """Values with error bars over labels on the x axis, in order of first appearance; one colour per series. If all
+    labels are numbers, a line joins the values.
 
     Args:
-        series: each a name and, by place, a value and the ends of its interval.
+        series: for each a name, and (value, low, high) by x label.
     """
+    series = [(name, values) for name, values in series if values]
     places = list(dict.fromkeys(place for _, values in series for place in values))
     if not places:
         return tag("p", "No value yet.", class_="note")
@@ -190,17 +194,17 @@ def interval_chart(
         if ordered:
             line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
             marks.append(tag("path", d=line, class_="line", stroke_dasharray="2 3"))
-        parts.append(tag("g", *marks, class_=f"s{index % 6}"))
+        parts.append(tag("g", *marks, class_=f"s{index % COLOURS}"))
         ends.append(points[-1][1])
     for index, (y, (name, _)) in enumerate(zip(_spread_labels(ends), series, strict=True)):
-        parts.append(tag("text", name, x=right + 8, y=y + 4, class_=f"end s{index % 6}"))
+        parts.append(tag("text", name, x=right + 8, y=y + 4, class_=f"end s{index % COLOURS}"))
     return svg(right + beside, HEIGHT + (LINE if tilted else 0), label, *parts, class_="chart")
 
 
 def scatter_chart(
     points: Sequence[tuple[float, float]], colours: Sequence[str], *, label: str, titles: Sequence[str]
 ) -> Markup:
-    """Points of a plane, joined in their order, to one scale in both directions; the axes have no unit."""
+    """Scatter plot of 2-D points, joined in order; both axes have the same scale and are not drawn."""
     (low_x, high_x), (low_y, high_y) = ((min(v), max(v)) for v in zip(*points, strict=True))
     scale = min((WIDTH - 20) / (high_x - low_x or 1.0), (HEIGHT - 20) / (high_y - low_y or 1.0))
 
@@ -217,16 +221,18 @@ def scatter_chart(
 
 
 def share_bar(shares: Sequence[tuple[str, float]], label: str) -> Markup:
-    """One bar, cut in proportion; the parts are named elsewhere, in the same order and colours."""
+    """One stacked bar without a legend: the caller draws one, in the same order and colours."""
     width, height = 720.0, 22.0
     total = sum(value for _, value in shares) or 1.0
     parts, left = [], 0.0
     for index, (name, value) in enumerate(shares):
         part = width * value / total
         title = tag("title", f"{name}: {text.percent(value / total)}")
-        # A hairline of background parts the neighbours, so that colour is not the only difference.
+        # Leave a thin gap between neighbours, so that colour is not the only difference.
         parts.append(
-            tag("rect", title, x=left, y=0, width=max(part - 1.5, 0.5), height=height, class_=f"fill s{index}")
+            tag(
+                "rect", title, x=left, y=0, width=max(part - 1.5, 0.5), height=height, class_=f"fill s{index % COLOURS}"
+            )
         )
         left += part
     return svg(width, height, label, *parts, class_="bar", preserveAspectRatio="none")
@@ -267,7 +273,7 @@ def _curve(
     for x, y in finite:
         title = tag("title", f"{one.name} {show(y)} at {x:,.0f} {unit}".strip())
         dots.append(tag("circle", title, cx=across(x), cy=down(y), r=2, class_=f"dot{quiet}"))
-    return tag("g", tag("path", d="".join(pieces), class_="line"), *dots, class_=f"s{index}")
+    return tag("g", tag("path", d="".join(pieces), class_="line"), *dots, class_=f"s{index % COLOURS}")
 
 
 def _spread_labels(places: list[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Any runs side by side: grouped by the settings in which they differ, with what their seeds say together."""
+"""Compare runs: group them by the settings in which they differ, with statistics over each group's seeds."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,17 +23,17 @@ class Group(NamedTuple):
     """Runs that differ in nothing but their seeds."""
 
     settings: Mapping[str, Any]
-    """Those in which the groups differ, by path; a setting that an algorithm has not is None."""
+    """Settings in which the groups differ, by dotted path; None where the group's algorithm lacks the setting."""
     runs: Mapping[int, Rows]
     """Evaluations, by seed."""
 
     def scores(self, metric: str = METRIC) -> list[float]:
-        """Of each run, the mean of its last five evaluations."""
+        """Score of each run: the mean of its last five evaluations."""
         return [score(some, metric) for some in self.runs.values()]
 
 
 class Comparison(NamedTuple):
-    """Groups in the order of their settings, and why runs that were given are in none."""
+    """Groups sorted by their settings, and the reason for every run that is left out."""
 
     groups: Sequence[Group]
     left_out: Sequence[str]
@@ -43,8 +43,8 @@ def compare(folders: Iterable[str | Path]) -> Comparison:
     """Group runs by the settings in which they differ.
 
     Args:
-        folders: of runs, or of several seeds (`deepcrl train --seeds`). Runs that have diverged, or have not been
-            evaluated since training began, are left out.
+        folders: run folders, or folders of several seeds (`deepcrl train --seeds`). Runs that have diverged, or have
+            not been evaluated since training began, are left out.
 
     Raises:
         ConfigError: when a folder is neither, no run is left, or two runs have all settings and the seed in common.
@@ -63,7 +63,7 @@ def compare(folders: Iterable[str | Path]) -> Comparison:
     if not flat:
         raise ConfigError("; ".join(left_out) or "no runs to compare")
     paths = dict.fromkeys(path for settings in flat.values() for path in settings if path != "seed")
-    # What only some algorithms have is compared among those, the name of the algorithm says the rest.
+    # A setting that only some algorithms have is compared among their runs; the algorithm's name separates the others.
     differing = [path for path in paths if len({repr(own[path]) for own in flat.values() if path in own}) > 1]
     folder_of: dict[tuple[str, ...], dict[int, Path]] = {}
     for run_dir, settings in flat.items():
@@ -86,11 +86,11 @@ def compare(folders: Iterable[str | Path]) -> Comparison:
 def table(
     groups: Sequence[Group], metric: str = METRIC, levels: Sequence[float] = ()
 ) -> tuple[list[str], list[list[str]]]:
-    """Columns and lines: settings, seeds, env steps, the score's mean and interquartile mean with 95% bootstrap
-    intervals, the probability that a run is above one of the first line's, and when each level was first reached.
+    """Column names and rows: settings, number of seeds, env steps, mean and interquartile mean score with 95% bootstrap
+    intervals, the probability that a run scores above one of the first group, and when each level was first reached.
 
     Raises:
-        ConfigError: when the runs have no such metric.
+        ConfigError: when a run lacks the metric.
     """
     seeds = [some for group in groups for some in group.runs.values()]
     if any(math.isnan(score(some, metric)) for some in seeds):
@@ -113,8 +113,7 @@ def table(
 
 
 def depths(groups: Sequence[Group], metric: str = METRIC) -> list[str]:
-    """Where the score jumps with depth, a sentence for each combination of the other settings; none where all runs have
-    one depth."""
+    """A sentence on the critical depth for each combination of the other settings that has two depths or more."""
     by_rest: dict[str, dict[int, list[float]]] = {}
     for group in groups:
         if DEPTH in group.settings:
@@ -125,12 +124,12 @@ def depths(groups: Sequence[Group], metric: str = METRIC) -> list[str]:
 
 
 def jump_sentences(lines: Mapping[str, Mapping[int, Sequence[float]]]) -> list[str]:
-    """The critical depth of each named line of scores by depth that has two depths or more."""
+    """A sentence on the critical depth for each named line (scores by depth) that has two depths or more."""
     return [f"{name + ': ' if name else ''}{jump_words(line)}." for name, line in lines.items() if len(line) > 1]
 
 
 def jump_words(scores: Mapping[int, Sequence[float]]) -> str:
-    """The critical depth in words, of scores by depth, two depths or more."""
+    """The critical depth in words, from the seeds' scores by depth, for two depths or more."""
     means = [np.mean(scores[depth]) for depth in sorted(scores)]
     if np.max(np.diff(means)) <= 0.0:
         return "the mean grows at no depth"
@@ -140,7 +139,7 @@ def jump_words(scores: Mapping[int, Sequence[float]]) -> str:
 
 
 def level_words(seeds: Sequence[Rows], level: float, metric: str) -> str:
-    """When runs first reached a level: env steps and wall time, medians over those that did, and how many."""
+    """When runs first reached a level, in words: median env steps and wall time of those that did, and how many did."""
     when = [row for row in (reaches(some, level, metric) for some in seeds) if row]
     if not when:
         return MISSING
@@ -149,7 +148,7 @@ def level_words(seeds: Sequence[Rows], level: float, metric: str) -> str:
 
 
 def _runs(folder: Path) -> list[Path]:
-    """A run's folder, or those of several seeds in one; none of the lock beside a run, which `runs/*` finds as well."""
+    """Run folders at a path: itself, or those of its seeds; none for a lock file, which `runs/*` matches too."""
     if folder.suffix == ".lock" and folder.is_file():
         return []
     return [folder] if (folder / "config.json").exists() or not any(folder.glob("seed-*")) else run_dirs(folder)
@@ -164,13 +163,13 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
-    """Numbers by size, before words."""
+    """Sort key: numbers by size, before words."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return (not number, float(value) if number else 0.0, "" if number else str(value))
 
 
 def _short(settings: Iterable[str]) -> list[str]:
-    """Names of settings without the groups of their fields, where that leaves them different."""
+    """Last part of every dotted path, or the whole path where several share their last part."""
     paths = list(settings)
     last = [path.rpartition(".")[2] for path in paths]
     return [name if last.count(name) == 1 else path for name, path in zip(last, paths, strict=True)]

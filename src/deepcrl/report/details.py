@@ -1,4 +1,4 @@
-"""The sections of a report that a repetition needs: configuration, machine, commands, all numbers."""
+"""Report sections for repeating a run: configuration, machine, commands, all numbers."""
 
 import json
 import shlex
@@ -13,7 +13,7 @@ from deepcrl.report.record import Record, flat, preset_values
 
 
 def configuration(config: Config) -> Markup:
-    """Every field, and where it departs from the preset of its environment."""
+    """Table of all fields, marking those that differ from the environment's preset."""
     usual = preset_values(config)
     rows, changed = [], 0
     for path, value in flat(config).items():
@@ -38,7 +38,7 @@ def configuration(config: Config) -> Markup:
 
 
 def machine(record: Record) -> Markup:
-    """Where it ran."""
+    """Tables of machine.json: hardware and versions that the run was made with."""
     if record.machine is None:
         return section("Machine", "No readable machine.json in this run folder.")
     rows = [(name.replace("_", " "), _json(value)) for name, value in record.machine.items() if not _nested(value)]
@@ -50,7 +50,7 @@ def machine(record: Record) -> Markup:
 
 
 def reproduce(record: Record) -> Markup:
-    """How to run it again, to the same numbers on the same machine and versions."""
+    """Commands that resume or repeat the run: the same machine and versions give the same numbers."""
     folder = record.run_dir.name
     code = (
         "import json\nfrom pathlib import Path\n\nimport deepcrl\n\n"

@@ -1,4 +1,4 @@
-"""What analyses find in one run: numbers to compare runs by, words, and a picture. One row of FINDINGS for each."""
+"""Analyses of single runs, one row of FINDINGS for each: numbers to compare runs by, a text, and a picture."""
 
 import json
 import math
@@ -26,7 +26,7 @@ from deepcrl.report.charts import Series, line_chart, scatter_chart
 from deepcrl.report.html import Markup, picture_file
 
 FOLDER = "analysis"
-"""In a run folder."""
+"""Subfolder of a run folder that holds the results."""
 
 
 class Finding(NamedTuple):
@@ -36,9 +36,9 @@ class Finding(NamedTuple):
     """Finite ones only."""
     words: str
     picture: Markup | bytes | None
-    """SVG, or a PNG file; None where it has been lost with the agent."""
+    """SVG, or the bytes of a PNG file; None where both the file and the checkpoints to draw it from are gone."""
     caption: str = ""
-    """Of the picture: what is drawn, and its own numbers."""
+    """Caption of the picture: what it shows, and numbers that belong to it."""
 
 
 class Kind(NamedTuple):
@@ -47,14 +47,14 @@ class Kind(NamedTuple):
     about: str
     find: Callable[[Path, Which | int], Finding]
     edition: int = 1
-    """Counts what it has been made to find; what a run has kept of another edition is made again."""
+    """Version of the analysis: results that another one has left in a run's folder are made again."""
 
 
 def find(kind: str, run_dir: str | Path, which: Which | int = "latest") -> Finding:
-    """One analysis of one run's checkpoint.
+    """Run one analysis on a run's checkpoint.
 
     Raises:
-        ConfigError: when the folder holds no run, or one that this analysis cannot be made of.
+        ConfigError: when the folder holds no run, or one that this analysis does not apply to.
         CheckpointError: when no checkpoint can be used.
     """
     found = FINDINGS[kind].find(Path(run_dir), which)
@@ -62,8 +62,8 @@ def find(kind: str, run_dir: str | Path, which: Which | int = "latest") -> Findi
 
 
 def kept(kind: str, run_dir: Path) -> Finding:
-    """One analysis of a run's newest agent, made once: what `write` has left of the same env steps is read again, and,
-    where the run has no agent any more, even without its picture. Raises as `find` does."""
+    """One analysis of a run's newest checkpoint, made once: a result that `write` has left there for the same env steps
+    and edition is read again; without checkpoints even if its picture is missing. Raises as `find` does."""
     folder = run_dir / FOLDER
     try:
         data = json.loads((folder / f"{kind}.json").read_text())
@@ -73,15 +73,15 @@ def kept(kind: str, run_dir: Path) -> Finding:
             if picture or not (run_dir / "checkpoints").exists():
                 return Finding(data["numbers"], data["words"], picture, data.get("caption", ""))
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # none yet, a damaged one, or another version's
+        pass  # no result yet, a damaged one, or one in another version's format
     found = find(kind, run_dir)
     write(found, run_dir, kind)
     return found
 
 
 def write(finding: Finding, run_dir: Path, kind: str, which: Which | int = "latest") -> Path:
-    """The picture as KIND.svg or KIND.png in the run's folder `analysis`, and the rest as KIND.json beside it; those of
-    another checkpoint than the newest are KIND-WHICH. Returns the picture's path."""
+    """Write the picture as KIND.svg or KIND.png into the run's folder `analysis`, and the rest as KIND.json beside it;
+    unless `which` is "latest", the files are named KIND-WHICH. Returns the picture's path."""
     folder = run_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     name = kind if which == "latest" else f"{kind}-{which}"
@@ -97,7 +97,7 @@ def write(finding: Finding, run_dir: Path, kind: str, which: Which | int = "late
 
 
 def _env_steps(run_dir: Path) -> int:
-    """How far the run is. Raises ConfigError where nothing says it."""
+    """Env steps at the run's last metrics row. Raises ConfigError when there is none."""
     if not (found := rows.read(run_dir)):
         raise ConfigError(f"{str(run_dir)!r} holds no rows of metrics")
     return found[-1]["env_steps"]
@@ -120,7 +120,7 @@ def _topology(run_dir: Path, which: Which | int) -> Finding:
     env = make_envs(load_config(run_dir))[1]
     assert env.scene.layout is not None
     start = start_cell(env.scene.layout) * env.scene.cell_size
-    # The farthest goal that the agent reaches, or the farthest.
+    # Draw the farthest goal that the agent reaches, since its own ways are drawn too; else the farthest of all.
     drawn = next((one for one in reversed(found) if one.own_ways), found[-1])
     ways = [way.position for way in drawn.own_ways]
     picture = maps.value_figure(env.scene, drawn.map, start, env.spec.success_radius, ways)
@@ -219,7 +219,7 @@ def _first(values: np.ndarray, when: np.ndarray) -> float:
 
 
 def _mean(values: list[float]) -> float:
-    """Of those that are numbers."""
+    """Mean of the finite values; NaN if there are none."""
     finite = [value for value in values if math.isfinite(value)]
     return float(np.mean(finite)) if finite else math.nan
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 FONTS = "Arial, Helvetica, sans-serif"
-"""Of pictures outside of a page."""
+"""Fonts of SVG files that stand outside of a page."""
 VOID = frozenset({"meta", "br", "hr", "img"})
 
 
@@ -19,7 +19,7 @@ class Markup(str):
 
 
 def escape(text: object) -> Markup:
-    """Markup as it is; anything else as text."""
+    """Return markup as it is, anything else escaped as text."""
     return text if isinstance(text, Markup) else Markup(html.escape(str(text)))
 
 
@@ -28,8 +28,8 @@ def join(parts: Iterable[object], between: str = "") -> Markup:
 
 
 def tag(name: str, /, *children: object, **attributes: object) -> Markup:
-    """An element. Attributes: `class_` and the like lose the trailing underscore, inner ones become hyphens, None
-    drops out; numbers are written short."""
+    """An element. Attribute names lose a trailing underscore (`class_`), inner ones become hyphens; attributes that are
+    None are left out, floats have two decimals at most."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(_plain(value))}"'
         for key, value in attributes.items()
@@ -41,13 +41,13 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
 
 
 def svg(width: float, height: float, label: str, *children: object, **attributes: object) -> Markup:
-    """A picture with a description for those who cannot see it."""
+    """An SVG picture with `label` as its description for screen readers."""
     box = f"0 0 {_plain(width)} {_plain(height)}"
     return tag("svg", *children, viewBox=box, role="img", aria_label=label, **attributes)
 
 
 def picture_file(picture: Markup) -> Markup:
-    """An SVG as a file of its own, with its size, its namespace and the style sheet of pictures."""
+    """Content of a standalone SVG file: the picture with its size, its namespace and the style sheet of pictures."""
     match = re.match(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', picture)
     assert match
     head, body = picture.split(">", 1)
@@ -57,7 +57,7 @@ def picture_file(picture: Markup) -> Markup:
 
 
 def data_picture(png: bytes, label: str) -> Markup:
-    """A PNG inside the page."""
+    """A PNG embedded in the page."""
     data = base64.b64encode(png).decode()
     return tag("img", src=f"data:image/png;base64,{data}", alt=label, style="max-width: 100%")
 
@@ -90,7 +90,8 @@ def section(title: str, about: object, *content: object) -> Markup:
 
 
 def page(title: str, *content: object) -> Markup:
-    """A whole document. Its policy forbids it to load anything; scripts are for the replay, which inherits it."""
+    """A whole document. Its content security policy allows no external resources; scripts are allowed only for the
+    replay, whose frame inherits the policy."""
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     head = tag(
         "head",
@@ -110,8 +111,8 @@ def _sheet(name: str) -> str:
 
 @functools.cache
 def _picture_style() -> str:
-    """The style sheet of pictures with its colours in place of their names, which only browsers look up; those of a
-    dark page follow for whoever asks for them."""
+    """The style sheet of pictures with colours in place of CSS variables, which only browsers resolve; the rules for
+    dark mode follow in a media query."""
     sheet = _sheet("picture.css")
     light, dark, rules = re.split(r"\n}\n", sheet, maxsplit=2)
     for_dark = _in_colours(rules, dark)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepcrl.files import replace_file
+from deepcrl.nn.encoder import network_words
 from deepcrl.report import details, sections, text
 from deepcrl.report.build import FILE
 from deepcrl.report.charts import Series, line_chart
@@ -25,7 +26,7 @@ def joint_report(out: str | Path) -> Path:
 
 
 def compose(records: Sequence[Record], summary: dict) -> Markup:
-    """The page."""
+    """Compose the page."""
     config = records[0].config
     banners = [
         tag("p", f"{record.run_dir.name}: {words}", class_="banner", role="status")
@@ -36,7 +37,7 @@ def compose(records: Sequence[Record], summary: dict) -> Markup:
         "header",
         tag("p", "deepcrl, several seeds", class_="kind"),
         tag("h1", config.env.name),
-        tag("p", f"{config.agent.algorithm}, {sections.network_words(config)}, {len(records)} seeds", class_="lead"),
+        tag("p", f"{config.agent.algorithm}, {network_words(config.network)}, {len(records)} seeds", class_="lead"),
         *banners,
     )
     return page(

@@ -1,4 +1,4 @@
-"""What the agent of a run does and believes: the part of a report that needs its checkpoint."""
+"""An agent's behaviour and its critic's values: the part of a report that needs a checkpoint."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -19,28 +19,28 @@ class Look(NamedTuple):
 
     env: Env
     env_steps: int
-    """That the agent was trained for."""
+    """Env steps that the agent was trained for."""
     mode: str
-    """How it acted."""
+    """Mode in which it chose its actions."""
     episodes: Episodes
     chosen: list[Behaviour]
     """Episodes to draw; empty where goals have no position in a plane."""
     share_reached: float
     values: ValueMap | None
     no_map: str
-    """Why there is no map or no value; empty if there is."""
+    """Why `values` is None; empty otherwise."""
     replay: str | None
-    """The interactive replay, a page of its own; None where the environment has no model that draws it."""
+    """The interactive replay as an HTML page; None where the environment has no model to render."""
 
 
 def look(run_dir: Path, num_episodes: int, seed: int) -> Look:
-    """Load the latest agent and watch it. Raises ConfigError and CheckpointError as `load_agent` does."""
+    """Load the latest agent and play episodes with it. Raises ConfigError and CheckpointError as `load_agent` does."""
     agent = agent_lib.load_agent(run_dir)
     spec, scene = agent.env.spec, agent.env.scene
     mode = agent.config.evaluation.mode
     episodes = agent.episodes(num_episodes, mode=mode, seed=seed)
     chosen, values, no_map = [], None, ""
-    # Paths can be drawn from two coordinates on; a value map needs that goals mean positions.
+    # A path can be drawn of goals with two coordinates or more; a value map needs goals that are positions.
     if spec.goal_size >= 2:
         chosen = choose(episodes, DRAWN)
     try:

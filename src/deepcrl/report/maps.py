@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from deepcrl.analysis import Behaviour, ValueMap, by_goal
+from deepcrl.envs.layouts import cells
 from deepcrl.envs.protocol import Scene
 from deepcrl.report import text
 from deepcrl.report.charts import linear_axis, nice_step, tick_text
@@ -29,18 +30,18 @@ RIM = 0.3
 NEAR = 0.5
 """Picture units below which two points of a path are drawn as one."""
 
-# viridis, every sixteenth part: even to the eye, in grey too, and for all common kinds of colour vision.
+# viridis, every sixteenth colour: perceptually uniform, also in grey and for all common kinds of colour vision.
 VIRIDIS = tuple(
     bytes.fromhex(
         "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c"
         "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725"
     )
 )
-"""Red, green, blue of one stop after the other."""
+"""Red, green and blue of all colour stops, in one flat sequence."""
 
 
 class View(NamedTuple):
-    """A rectangle of the plane, and how it lies in the picture."""
+    """A rectangle of the plane, and its mapping to picture coordinates."""
 
     scene: Scene
     low: tuple[float, float]
@@ -82,8 +83,8 @@ def behaviour_maps(
 ) -> list[Markup]:
     """One captioned figure per goal of the chosen episodes, all of the same extent.
 
-    The paths are those of `chosen`; the caption counts all episodes of that goal in `every`. `radius` is that of
-    success, in metres.
+    The paths are those of `chosen`; the caption counts all episodes of that goal in `every`. `radius` is the success
+    radius in metres.
     """
     goals = np.array([one.goal[:2] for one in chosen])
     points = np.concatenate([*(one.path[:, :2] for one in chosen), goals - radius, goals + radius])
@@ -99,7 +100,7 @@ def value_figure(
     radius: float,
     ways: Sequence[Float[np.ndarray, "K G"]] = (),
 ) -> Markup:
-    """The value map under its walls, with the goal, a start, the agent's ways there and a colour bar."""
+    """The value map with walls, the goal, a start, the agent's paths to the goal and a colour bar."""
     view = make_view(scene, np.array([[found.x[0], found.y[0]], [found.x[-1], found.y[-1]]]), LARGE)
     if scene.layout is None:  # the map's own extent, without further margin
         scale = (LARGE - MARGIN) / (found.x[-1] - found.x[0])
@@ -191,8 +192,7 @@ def _ground(view: View) -> Markup:
     layout, side = view.scene.layout, view.scene.cell_size * view.scale
     if layout is None:
         return _axes(view)
-    cells = np.array([(i, j) for i, row in enumerate(layout) for j, letter in enumerate(row) if letter == "#"])
-    corners = [view.at(corner) for corner in (cells - 0.5) * view.scene.cell_size]
+    corners = [view.at(corner) for corner in (cells(layout, "#") - 0.5) * view.scene.cell_size]
     drawn = "".join(f"M{right:.2f} {down:.2f}h{side:.2f}v{side:.2f}h-{side:.2f}z" for right, down in corners)
     return tag("path", d=drawn, class_="walls")
 
@@ -240,7 +240,7 @@ def _end(view: View, one: Behaviour) -> Markup:
 
 
 def _heat(view: View, found: ValueMap, low: float, high: float) -> Markup:
-    """Grid cells as runs of one colour along y, one path per colour."""
+    """Heat map of the grid: neighbours of one colour are merged along y, with one SVG path per colour."""
     span = (high - low) or 1.0
     levels = np.where(np.isnan(found.values), -1, np.floor((found.values - low) / span * (LEVELS - 1) + 0.5))
     runs: dict[int, list[str]] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepcrl import config as config_lib
-from deepcrl.analysis.statistics import LAST
+from deepcrl.analysis.statistics import last_values
 from deepcrl.config import Config, ConfigError
 from deepcrl.folder import load_config, load_machine
 from deepcrl.logging import rows as rows_lib
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 class Record(NamedTuple):
-    """A run folder, read."""
+    """Content of a run folder."""
 
     run_dir: Path
     config: Config
@@ -34,7 +34,7 @@ class Record(NamedTuple):
 
     @property
     def trained(self) -> list[Row]:
-        """Rows after some learning."""
+        """Rows after the first gradient step."""
         return [row for row in self.rows if row.get("gradient_steps", 0) > 0]
 
     @property
@@ -49,17 +49,17 @@ class Record(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One evaluation metric, summed up; None where there is nothing."""
+    """Summary of one evaluation metric; None where there is no finite value."""
 
     untrained: float | None
     last: float | None
     mean: float | None
-    """Of the last evaluations, at most `LAST`, that are finite."""
+    """Of the last `LAST` evaluations that have it: the run's score."""
     averaged: int
-    """How many those are."""
+    """Number of values in `mean`."""
     best: float | None
     best_at: int | None
-    """Env steps at the best one, the latest of equals."""
+    """Env steps at the best evaluation, the latest of equal ones."""
 
 
 def read(run_dir: Path) -> Record:
@@ -69,9 +69,9 @@ def read(run_dir: Path) -> Record:
 
 
 def score(record: Record, key: str, higher_is_better: bool) -> Score:
-    """Sum up a column of the trained rows; the untrained policy stands beside it."""
+    """Summarise a metric over the evaluations after training began, with the untrained policy's value beside it."""
     trained = record.trained
-    tail = [row[key] for row in trained[-LAST:] if finite(row.get(key))]
+    tail = last_values(trained, key)
     candidates = [(row[key], row["env_steps"]) for row in trained if finite(row.get(key))]
     sign = 1 if higher_is_better else -1
     best, best_at = max(candidates, key=lambda pair: (sign * pair[0], pair[1]), default=(None, None))
@@ -116,7 +116,7 @@ def rates(record: Record) -> dict[str, float | None]:
 
     collecting = {"env steps per second of collecting": median("env_steps", lambda a, b: b.get("time/collect_s") or 0)}
     return {
-        # What is collected during updates is only waited for, if at all.
+        # With overlap most collections run during updates, and `collect_s` is only the wait for them: it gives no rate.
         **({} if record.config.train.overlap else collecting),
         "gradient steps per second of updating": median("gradient_steps", lambda a, b: b.get("time/update_s") or 0),
         "env steps per second over all": median("env_steps", lambda a, b: (b["wall_s"] or 0) - (a["wall_s"] or 0)),
@@ -124,7 +124,7 @@ def rates(record: Record) -> dict[str, float | None]:
 
 
 def flat(config: Config) -> dict[str, Any]:
-    """Dotted path to value."""
+    """A configuration as a flat mapping from dotted path to value."""
 
     def walk(node: dict[str, Any], path: str) -> dict[str, Any]:
         found = {}

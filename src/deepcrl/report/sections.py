@@ -1,12 +1,12 @@
-"""The sections of a report that tell what happened, each from what it needs to markup."""
+"""Report sections on a run's results; each function returns markup."""
 
 import numpy as np
 
 from deepcrl import config as config_lib
 from deepcrl.analysis import all_behaviours
-from deepcrl.config import Config
+from deepcrl.nn.encoder import network_words
 from deepcrl.report import maps, text
-from deepcrl.report.charts import Series, line_chart, share_bar
+from deepcrl.report.charts import COLOURS, Series, line_chart, share_bar
 from deepcrl.report.html import Markup, join, section, table, tag
 from deepcrl.report.look import Look
 from deepcrl.report.panels import BEHAVIOUR, PHASES, Panel, Unit, training_panels
@@ -21,7 +21,7 @@ SHOW = {
 
 
 def header(record: Record) -> Markup:
-    """What was run, how far it came, and what is wrong with it if anything is."""
+    """Head of the page: what was run, how far it got, and warnings."""
     config, rows = record.config, record.rows
     last = rows[-1] if rows else {}
     facts = [
@@ -36,26 +36,14 @@ def header(record: Record) -> Markup:
         "header",
         tag("p", "deepcrl run", class_="kind"),
         tag("h1", config.env.name),
-        tag("p", f"{config.agent.algorithm}, {network_words(config)}, seed {config.seed}", class_="lead"),
+        tag("p", f"{config.agent.algorithm}, {network_words(config.network)}, seed {config.seed}", class_="lead"),
         *(tag("p", words, class_="banner", role="status") for words in warnings(record)),
         tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts), class_="facts"),
     )
 
 
-def network_words(config: Config) -> str:
-    """Depth and width; for actor and critic apart where they differ."""
-
-    def pair(name: str, common: int, actor: int | None, critic: int | None) -> str:
-        actor, critic = actor or common, critic or common
-        return f"{name} {actor:,}" if actor == critic else f"actor {name} {actor:,}, critic {name} {critic:,}"
-
-    net = config.network
-    depth = pair("depth", net.depth, net.actor_depth, net.critic_depth)
-    return f"{depth}, {pair('width', net.width, net.actor_width, net.critic_width)}"
-
-
 def warnings(record: Record) -> list[str]:
-    """What a reader must know before any number."""
+    """Warnings for the top of the page: training has diverged, is not finished, or has not been evaluated yet."""
     found = []
     if record.diverged:
         names = ", ".join(name.removeprefix("train/") for name in record.diverged)
@@ -74,7 +62,7 @@ def warnings(record: Record) -> list[str]:
 
 
 def scores(record: Record, episode_length: int | None) -> Markup:
-    """The three numbers that count, with what they are to be compared with."""
+    """The three main scores: last, mean of the last few, best, and the untrained policy's."""
     return tag("section", *(_score(record, panel, episode_length) for panel in BEHAVIOUR), class_="scores")
 
 
@@ -118,7 +106,7 @@ def behaviour_curves(record: Record, episode_length: int | None) -> Markup:
 
 
 def training_curves(record: Record) -> Markup:
-    """Learning curves of what happens inside."""
+    """Curves of the training metrics: losses, gradient norms, diagnostics."""
     columns = sorted({key for row in record.rows for key in row})
     panels = [_panel(record, panel, None) for panel in training_panels(columns)]
     about = "Means over the updates between two evaluations. Diagnostics are taken once per collection."
@@ -156,7 +144,7 @@ def _tick(unit: Unit):
 
 
 def episodes(look: Look | None, problem: str) -> Markup:
-    """What the agent does."""
+    """Drawings of the agent's episodes, or why there are none."""
     title = "Behaviour"
     if look is None:
         return section(title, f"No pictures of behaviour: {problem}.")
@@ -179,7 +167,7 @@ def episodes(look: Look | None, problem: str) -> Markup:
 
 
 def replay(look: Look | None) -> Markup:
-    """The episodes in three dimensions, to be turned and played."""
+    """The interactive 3-D replay of episodes; empty if there is none."""
     if look is None or look.replay is None:
         return Markup("")
     about = f"Episodes of this agent, actions in mode “{look.mode}”. Drag to turn, scroll to zoom, space to play."
@@ -187,7 +175,7 @@ def replay(look: Look | None) -> Markup:
 
 
 def values(look: Look | None) -> Markup:
-    """What the critic believes."""
+    """The critic's value map, or why there is none; empty without an agent."""
     if look is None:
         return Markup("")
     title, found = "What the critic values", look.values
@@ -222,7 +210,7 @@ def time_spent(record: Record) -> Markup:
         return section("Time", "Nothing has been timed yet.")
     rows = [
         (
-            join([tag("span", class_=f"key s{min(k, 5)}", aria_hidden="true"), name]),
+            join([tag("span", class_=f"key s{k % COLOURS}", aria_hidden="true"), name]),
             f"{number:,.1f}",
             text.percent(number / total),
             PHASES.get(name, ""),

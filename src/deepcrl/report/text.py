@@ -10,12 +10,12 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def finite(value: object) -> TypeGuard[float]:
-    """Whether a value from a metrics row is a number to work with."""
+    """Whether a value from a metrics row is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
-    """With thousands separators; by default integers whole and others to four significant digits."""
+    """A number as text, with thousands separators; by default integers in full, others to four significant digits."""
     if not finite(value):
         return MISSING
     if decimals is not None:
@@ -59,7 +59,7 @@ def duration(seconds: float | None) -> str:
 
 
 def aligned(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
-    """A table for the terminal."""
+    """Lines of a table for the terminal, columns padded to equal width."""
     widths = [max(len(row[k]) for row in (columns, *lines)) for k in range(len(columns))]
     return [
         "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()

@@ -1,4 +1,4 @@
-"""The experiments themselves: data, by what they ask about."""
+"""All experiments, as data, in modules by subject."""
 
 from deepcrl.experiments.record import Experiment
 from deepcrl.experiments.records import insight, limits, methods, scaling

@@ -1,4 +1,4 @@
-"""Words that several records share: tasks, budgets, small sizes."""
+"""Building blocks that several records share: tasks, budgets, small sizes."""
 
 from deepcrl.experiments.record import Axis, Changes, Published
 

@@ -1,4 +1,4 @@
-"""How deep it goes and what that costs in time: the paper's Figure 12 (main text) and its Tables 3 and 4."""
+"""Limits of depth, and its cost in wall time: the paper's Figure 12 (main text) and its Tables 3 and 4."""
 
 from deepcrl.experiments.record import Axis, Claim, Experiment, Scale, along
 from deepcrl.experiments.records.common import (
@@ -64,7 +64,7 @@ LIMITS = Experiment(
     "At laptop scale branches are scaled by depth, network.branch_scale, which the paper's network has not.",
 )
 
-# Task: hours at depths 4 to 64, each a mean and its standard error.
+# By task: hours at depths 4 to 64, each as (mean, standard error).
 TABLE_3 = {
     "humanoid": ((1.48, 0.00), (2.13, 0.01), (3.40, 0.01), (5.92, 0.01), (10.99, 0.01)),
     "ant_big_maze": ((2.12, 0.00), (2.77, 0.00), (4.04, 0.01), (6.57, 0.02), (11.66, 0.03)),

@@ -27,7 +27,7 @@ METHOD = Axis(
     }
     | {name: {"agent.algorithm": name, "network.depth": 4} for name in METHODS[1:]},
 )
-# Task: hours of CRL (depth 64), SAC, SAC with HER, TD3, GCSL and GCBC, each a mean and its standard error.
+# By task: hours of CRL (depth 64), SAC, SAC with HER, TD3, GCSL and GCBC, each as (mean, standard error).
 TABLE_5 = {
     "humanoid": ((11.0, 0.0), (0.5, 0.0), (0.6, 0.0), (0.8, 0.0), (0.4, 0.0), (0.6, 0.0)),
     "ant_big_maze": ((11.7, 0.0), (1.6, 0.0), (1.6, 0.0), (1.7, 0.0), (1.5, 0.3), (1.4, 0.1)),
@@ -40,7 +40,7 @@ TABLE_5 = {
     "humanoid_u_maze": ((46.7, 0.0), (3.0, 0.0), (3.5, 0.0), (5.4, 0.0), (3.1, 0.1), (7.2, 0.8)),
     "humanoid_big_maze": ((50.3, 0.0), (8.6, 0.0), (9.3, 0.0), (7.5, 1.1), (5.1, 0.0), (11.4, 1.9)),
 }
-# Hours until CRL of depth 64 had passed SAC's final score.
+# By task: hours until CRL of depth 64 had passed SAC's final score; None: never.
 TABLE_6 = {
     "humanoid": 6.37,
     "ant_big_maze": 0.00,
@@ -96,7 +96,7 @@ TIME_TO_BEAT = Experiment(
     "which we take to be TD3 with HER, as in the figures.",
 )
 
-# Without what cannot be assigned to a panel from the paper's text.
+# Numbers that the paper's text does not let us assign to a panel are left out.
 FIGURE_13 = {
     ("crl", "ant_big_maze"): (60.7, 320, 424, 439, 441),
     ("crl", "arm_push_easy"): (308, 669, 805, 848, 762),
@@ -253,7 +253,7 @@ STEM_BIAS = Experiment(
     "on one ray.",
 )
 
-# Depth: million env steps to reach 200, 400 and 600, with hyperspherical normalisation and without; None: never.
+# By depth: million env steps to scores 200, 400 and 600, with hyperspherical normalisation and without; None: never.
 TABLE_2 = {"16": ((50, 62, 77), (64, 75, None)), "32": ((42, 48, 67), (54, 64, 77))}
 HYPERSPHERICAL = Experiment(
     name="hyperspherical",

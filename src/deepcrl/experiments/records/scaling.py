@@ -17,7 +17,7 @@ from deepcrl.experiments.records.common import (
     tasks,
 )
 
-# Task: depth 4 and 64, each a mean and its standard error (Table 1).
+# By task: scores at depths 4 and 64, each as (mean, standard error) (Table 1).
 TABLE_1 = {
     "arm_binpick_hard": ((38, 4), (219, 15)),
     "arm_push_easy": ((308, 33), (762, 30)),
