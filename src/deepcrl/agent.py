@@ -33,8 +33,8 @@ OUTSIDE = 100
 class LoadedAgent(NamedTuple):
     """A run's trained agent. States, actions and goals may be single vectors or batches of rows.
 
-    The functions, `trunks` apart, raise ConfigError for inputs that are not finite or not of the sizes in `env.spec`, for seeds outside
-    0 .. 2**32 - 1 and for what the algorithm does not have.
+    The functions, `trunks` apart, raise ConfigError for inputs that are not finite or not of the sizes in `env.spec`,
+    for seeds outside 0 .. 2**32 - 1 and for what the algorithm does not have.
     """
 
     config: Config

@@ -60,8 +60,9 @@ def cells(layout: Layout, kinds: str) -> np.ndarray:
 
 def walls(layout: Layout) -> np.ndarray:
     """Whether each cell [rows, columns] is a wall; rows shorter than the longest end in walls."""
-    columns = max(map(len, layout))
-    return np.array([[cell == "#" for cell in row.ljust(columns, "#")] for row in layout])
+    columns = max(map(len, layout), default=0)
+    rows = [[cell == "#" for cell in row.ljust(columns, "#")] for row in layout]
+    return np.array(rows, bool).reshape(len(layout), columns)
 
 
 def start_cell(layout: Layout) -> np.ndarray:

@@ -14,6 +14,7 @@ MAX_STEP = 0.6
 """Metres per env step at full action: at least seven steps for every cell."""
 RADIUS = 0.5
 """Metres; the point collides as a disc of this radius."""
+SUCCESS_RADIUS = 0.5
 START_NOISE = 0.1
 SUBSTEPS = 2
 """A substep is shorter than the radius, so that the centre never enters a wall."""
@@ -27,7 +28,7 @@ def point_task(layout: Layout, episode_length: int | None) -> Task:
         goal_indices=(0, 1),
         action_size=2,
         episode_length=episode_length or 200,
-        success_radius=0.5,
+        success_radius=SUCCESS_RADIUS,
     )
     start = jnp.asarray(start_cell(layout) * CELL_SIZE)
 

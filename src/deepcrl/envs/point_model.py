@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING
 
 from deepcrl.envs.layouts import Layout
 from deepcrl.envs.parts import GOAL_RGBA, add_surroundings
-from deepcrl.envs.point import CELL_SIZE, RADIUS
+from deepcrl.envs.point import CELL_SIZE, RADIUS, SUCCESS_RADIUS
 
 if TYPE_CHECKING:
     import mujoco
 
-SUCCESS_RADIUS = 0.5
 STEP_SECONDS = 0.1
 """Seconds per env step in films and replays; the point's physics have no time."""
 

@@ -4,13 +4,14 @@ import numpy as np
 
 from deepcrl import config as config_lib
 from deepcrl.analysis import all_behaviours
+from deepcrl.analysis.statistics import LAST
 from deepcrl.nn.encoder import network_words
 from deepcrl.report import maps, text
 from deepcrl.report.charts import COLOURS, Series, line_chart, share_bar
 from deepcrl.report.html import Markup, join, section, table, tag
 from deepcrl.report.look import Look
 from deepcrl.report.panels import BEHAVIOUR, PHASES, Panel, Unit, training_panels
-from deepcrl.report.record import LAST, Record, Score, column, rates, score, seconds
+from deepcrl.report.record import Record, Score, column, rates, score, seconds
 
 SHOW = {
     "": text.number,
