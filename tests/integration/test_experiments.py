@@ -18,7 +18,7 @@ import pytest
 
 from deepcrl.cli import main
 from deepcrl.config import ConfigError
-from deepcrl.experiments import EXPERIMENTS, cells, commands, lookup, pricing, runner, runs
+from deepcrl.experiments import EXPERIMENTS, cells, commands, lookup, pricing, runner, runs, worker
 from deepcrl.experiments.results import results
 from deepcrl.folder import create_run_dir
 from deepcrl.lock import held
@@ -36,7 +36,7 @@ def out(tmp_path_factory) -> Path:
 def in_this_process(work: list[runs.Job], out: Path, workers: int) -> Iterator[runner.Ended]:
     """In place of `runner.in_processes`, whose own tests follow: one that imports and compiles nothing again."""
     for job in work:
-        yield runner.Ended(job, "" if runs.train(job) else "interrupted")
+        yield runner.Ended(job, "" if worker.train(job) else "interrupted")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -138,8 +138,8 @@ def test_a_signal_at_the_end_of_a_run_keeps_the_next_from_starting(tmp_path: Pat
         stop.requested = len(trained) == 2
         return True
 
-    monkeypatch.setattr(runs, "_train", signalled)
-    assert runs.train(job) is False
+    monkeypatch.setattr(worker, "_train", signalled)
+    assert worker.train(job) is False
     assert trained == [tmp_path / "run-0", tmp_path / "run-1"]
 
 
@@ -203,7 +203,7 @@ def test_a_run_that_another_process_trains_is_waited_for(out: Path, capfd: pytes
         with held(folder):
             assert main(["resume", str(folder)]) == 2
             assert f"'{folder}' is being trained by another process" in capfd.readouterr().err
-            waiting = pool.submit(runs.train, job)
+            waiting = pool.submit(worker.train, job)
             while f"waiting for another process that trains {folder.name}" not in capfd.readouterr().out:
                 assert not waiting.done(), waiting.result()
                 time.sleep(0.01)
@@ -213,19 +213,19 @@ def test_a_run_that_another_process_trains_is_waited_for(out: Path, capfd: pytes
 def test_seeds_are_trained_at_once_where_a_gpu_would_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     cell = cells(lookup("width"), "smoke")[0]
     whole = build(cell.config)
-    assert not runs.at_once(whole, 2)
+    assert not worker.at_once(whole, 2)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert runs.at_once(whole, 2)
-    assert not runs.at_once(whole, 1)
-    assert not runs.at_once(whole._replace(env=whole.env._replace(on_device=False)), 2)
+    assert worker.at_once(whole, 2)
+    assert not worker.at_once(whole, 1)
+    assert not worker.at_once(whole._replace(env=whole.env._replace(on_device=False)), 2)
     monkeypatch.undo()
-    found, sizes, real = {}, [], runs.train_at_once
-    monkeypatch.setattr(runs, "train_at_once", lambda left, stop: sizes.append(len(left)) or real(left, stop))
+    found, sizes, real = {}, [], worker.train_at_once
+    monkeypatch.setattr(worker, "train_at_once", lambda left, stop: sizes.append(len(left)) or real(left, stop))
     for together in (False, True):
-        monkeypatch.setattr(runs, "at_once", lambda program, number, together=together: together)
+        monkeypatch.setattr(worker, "at_once", lambda program, number, together=together: together)
         job = runs.Job(cell, {seed: tmp_path / f"{together}-{seed}" for seed in (0, 1)})
-        assert runs.train(job)
-        assert runs.train(job), "there is nothing left to do"
+        assert worker.train(job)
+        assert worker.train(job), "there is nothing left to do"
         found[together] = [rows.read(folder) for folder in job.folders.values()]
     assert sizes == [1, 1, 2]
     for alone, beside in zip(found[False], found[True], strict=True):
@@ -246,11 +246,11 @@ def test_a_signal_ends_a_job_even_if_one_of_its_seeds_has_diverged(tmp_path: Pat
         stop.requested = True
         return {folder: Result(folder, [], False, False) for folder in left}
 
-    monkeypatch.setattr(runs, "at_once", lambda program, number: True)
-    monkeypatch.setattr(runs, "train_at_once", stopped)
+    monkeypatch.setattr(worker, "at_once", lambda program, number: True)
+    monkeypatch.setattr(worker, "train_at_once", stopped)
     create_run_dir(build(cell.config), tmp_path / "broken")
     rows.append(tmp_path / "broken", {"env_steps": 200, "train/critic_loss": math.inf})
-    assert not runs.train(runs.Job(cell, {0: tmp_path / "broken", 1: tmp_path / "other"}))
+    assert not worker.train(runs.Job(cell, {0: tmp_path / "broken", 1: tmp_path / "other"}))
     assert begun == [2]
 
 
@@ -258,7 +258,7 @@ def test_a_signal_ends_a_job_even_if_one_of_its_seeds_has_diverged(tmp_path: Pat
 def test_a_diverged_run_has_failed_and_stops_no_other_seed(
     together: bool, tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(runs, "at_once", lambda program, number: together)
+    monkeypatch.setattr(worker, "at_once", lambda program, number: together)
     cell = cells(lookup("width"), "smoke")[0]
     first, second = (dataclasses.replace(cell.config, seed=seed) for seed in (0, 1))
     job = runs.Job(cell, {0: tmp_path / "broken", 1: tmp_path / "whole"})
@@ -266,7 +266,7 @@ def test_a_diverged_run_has_failed_and_stops_no_other_seed(
     rows.append(tmp_path / "broken", {"env_steps": 200, "train/critic_loss": math.inf})
     before = (tmp_path / "broken" / rows.FILE).read_bytes()
     with pytest.raises(ConfigError, match=r"^seed 0: '.*broken' diverged at 200 env steps: train/critic_loss not fin"):
-        runs.train(job)
+        worker.train(job)
     assert "failed: broken: " in capfd.readouterr().out
     assert (tmp_path / "broken" / rows.FILE).read_bytes() == before
     assert runs.state_of(tmp_path / "broken", first) == "failed"

@@ -164,7 +164,7 @@ def test_values_that_are_not_finite(make_run, parse, row):
     assert "Training diverged: critic_loss not finite at 7,000 env steps" in page.text("p.banner")
     beside = squeezed(page.text("div.score"))
     assert "mean of last 5 12.0" in beside  # rows 2 to 6: as in `analysis.statistics.score`
-    assert "mean of last 4 7.00 m" in beside  # rows 3, 4, 6, 7
+    assert "mean of last 5 7.60 m" in beside  # rows 2, 3, 4, 6, 7
     assert "not finite" in page.text("p.value")
     # The curve of distances is broken in two where row 5 is missing.
     lines = [a["d"] or "" for a in page.all("path", "line")]

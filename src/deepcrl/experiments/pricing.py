@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deepcrl.config import Config, ConfigError, config_id, from_dict, to_dict
-from deepcrl.experiments.runs import Job, pin
+from deepcrl.experiments.runs import Job
+from deepcrl.experiments.worker import pin
 from deepcrl.files import replace_file
 from deepcrl.plan import plan
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepcrl.config import ConfigError
-from deepcrl.experiments import runs
+from deepcrl.experiments import worker
 from deepcrl.experiments.runs import Job
 
 
@@ -43,7 +43,8 @@ def in_processes(work: Sequence[Job], out: Path, workers: int) -> Iterator[Ended
         log = log_file(job, out)
         try:
             with open(log, "a") as file:
-                command = [sys.executable, "-m", "deepcrl.experiments.runs", runs.write(job), str(slot), str(workers)]
+                module, about = "deepcrl.experiments.worker", (worker.write(job), str(slot), str(workers))
+                command = [sys.executable, "-m", module, *about]
                 # The worker's input is a pipe that closes when this process ends: the worker then ends too.
                 pipes = {"stdin": subprocess.PIPE, "stdout": file, "stderr": subprocess.STDOUT}
                 with subprocess.Popen(command, env=environment, **pipes) as process:
@@ -51,7 +52,7 @@ def in_processes(work: Sequence[Job], out: Path, workers: int) -> Iterator[Ended
         finally:
             with lock:
                 slots.append(slot)
-        if code == runs.INTERRUPTED:
+        if code == worker.INTERRUPTED:
             stopping.set()
             return Ended(job, "interrupted")
         return Ended(job, "" if code == 0 else f"exit code {code}; {last_line(log)} ({log})")
@@ -85,7 +86,7 @@ def on_slurm(work: Sequence[Job], out: Path, options: dict[str, Any], cluster: s
         executor.update_parameters(**{"timeout_min": 24 * 60, **options})
     except (NameError, AssertionError, TypeError, ValueError) as error:  # all that submitit raises for bad parameters
         raise ConfigError(f"slurm = {options}: {str(error) or 'submitit takes no such value'}") from error
-    submitted = [(job, executor.submit(_train, runs.write(job))) for job in work]
+    submitted = [(job, executor.submit(_train, worker.write(job))) for job in work]
     left = list(submitted)
     while left:
         for job, handle in [pair for pair in left if pair[1].done()]:
@@ -97,7 +98,7 @@ def on_slurm(work: Sequence[Job], out: Path, options: dict[str, Any], cluster: s
 
 
 def _train(text: str) -> bool:
-    return runs.train(runs.parse(text))
+    return worker.train(worker.parse(text))
 
 
 def log_file(job: Job, out: Path) -> Path:
