@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
 
 from deepcrl import checkpoint
 from deepcrl.algorithms import learners
@@ -135,31 +134,47 @@ def run(program: Program, run_dirs: Sequence[Path], start: Callable[[], Standing
     with progress.running():
         progress.enter("preparing")
         state, collections, wall_s = start()
-        clock, already = Clock(wall_s), collections == the_plan.num_collections
-        going = list(range(len(run_dirs)))
-        new = [i for i in going if collections == 0 and not rows.read(run_dirs[i])]
+        session = _Session(program, run_dirs, Clock(wall_s), progress)
+        already_finished = collections == the_plan.num_collections
+        active = list(range(len(run_dirs)))
+        new = [i for i in active if collections == 0 and not rows.read(run_dirs[i])]
         progress.stands(the_plan.env_steps(collections), sum(count > collections for count in evals) + bool(new))
         if new:
             check_start(program, state.env)
         if new and not stop.requested:
-            state, _ = _evaluate_and_save(program, run_dirs, new, state, 0, clock, progress)
+            state, _ = _evaluate_and_save(session, state, 0, new)
         ahead = None
-        while collections < the_plan.num_collections and going and not stop.requested:
-            state, ahead = _collection(program, state, collections, ahead, clock, progress)
+        while collections < the_plan.num_collections and active and not stop.requested:
+            state, ahead = _collection(session, state, collections, ahead)
             collections += 1
             if collections in evals:
-                state, going = _evaluate_and_save(program, run_dirs, going, state, collections, clock, progress)
+                state, active = _evaluate_and_save(session, state, collections, active)
             elif stop.requested:
-                _save(program, run_dirs, dict.fromkeys(going), state, collections, clock, progress)
+                _save(session, state, collections, dict.fromkeys(active))
         if ahead:  # started in vain: the state that was saved comes before it
             wait([ahead])
         finished = collections == the_plan.num_collections
         for i, run_dir in enumerate(run_dirs):
-            if already:
+            if already_finished:
                 progress.say(f"already finished: {run_dir}")
-            elif not finished and i in going:
+            elif not finished and i in active:
                 progress.say(f"interrupted at {the_plan.env_steps(collections):,} env steps; deepcrl resume {run_dir}")
-    return [Result(run_dir, rows.read(run_dir), finished and i in going, already) for i, run_dir in enumerate(run_dirs)]
+    return [
+        Result(run_dir, rows.read(run_dir), finished and i in active, already_finished)
+        for i, run_dir in enumerate(run_dirs)
+    ]
+
+
+class _Session(NamedTuple):
+    """What stays the same while runs are trained together; slot i of their state belongs to `run_dirs[i]`."""
+
+    program: Program
+    run_dirs: Sequence[Path]
+    clock: Clock
+    progress: Progress
+
+    def enter(self, phase: str, compiling: bool = False) -> None:
+        self.progress.enter(f"compiling and {phase}" if compiling else phase)
 
 
 class _Collected(NamedTuple):
@@ -180,21 +195,17 @@ def _collect(program: Program, agent: Agent, env: EnvState, index: int) -> _Coll
 
 
 def _collection(
-    program: Program,
-    state: TrainState,
-    index: int,
-    ahead: "Future[_Collected] | None",
-    clock: Clock,
-    progress: Progress,
+    session: _Session, state: TrainState, index: int, ahead: "Future[_Collected] | None"
 ) -> "tuple[TrainState, Future[_Collected] | None]":
     """Do one collection, or wait for it if it was started `ahead`, and, after the prefill, its updates.
 
     Also returns the next collection, started in the background, if it may overlap with these updates. The returned
     state determines what it will do, and so is all that a checkpoint needs.
     """
+    program, _, clock, progress = session
     the_plan, overlap = program.plan, program.config.train.overlap
     prefilling = index < the_plan.prefill_collections
-    _enter(progress, "prefilling" if prefilling else "collecting", first_call(program.collect))
+    session.enter("prefilling" if prefilling else "collecting", first_call(program.collect))
     started = time.perf_counter()
     agent = state.behind if overlap else state.agent
     done = ahead.result() if ahead else _collect(program, agent, state.env, index)
@@ -210,7 +221,7 @@ def _collection(
     if overlap and index + 1 not in the_plan.eval_after:
         ahead = _background.submit(_collect, program, behind, done.env, index + 1)
     compiling = first_call(program.learn)
-    _enter(progress, "training", compiling)
+    session.enter("training", compiling)
     started = time.perf_counter()
     agent, metrics = program.learn(state.agent, replay, run_keys(program, LEARN, index))
     sums = jax.block_until_ready(add(state.sums, metrics))
@@ -221,73 +232,59 @@ def _collection(
     return TrainState(agent, done.env, replay, sums, behind), ahead
 
 
-def _enter(progress: Progress, phase: str, compiling: bool) -> None:
-    progress.enter(f"compiling and {phase}" if compiling else phase)
-
-
 def _evaluate_and_save(
-    program: Program,
-    run_dirs: Sequence[Path],
-    slots: Sequence[int],
-    state: TrainState,
-    collections: int,
-    clock: Clock,
-    progress: Progress,
+    session: _Session, state: TrainState, collections: int, slots: Sequence[int]
 ) -> tuple[TrainState, list[int]]:
     """Evaluate the runs in these slots, write a row for each, save those whose training metrics are finite.
 
     Returns the state with its metric sums cleared, and the slots of the runs that were saved.
     """
-    the_plan, evals = program.plan, program.plan.eval_after
-    _enter(progress, "evaluating", first_call(program.evaluate[0]))
-    started = time.perf_counter()
-    index = evals.index(collections)
-    scores_of = _evaluated(program, state.agent, run_keys(program, EVALUATE, index))
-    found = {i: scores_of[i] for i in slots}
-    eval_s = clock.add("eval", started)
-
-    since = collections - max(evals[index - 1], the_plan.prefill_collections) if index else 0
-    env_steps, wall_s, times = the_plan.env_steps(collections), round(clock.wall_s(), 3), clock.take()
-    whole = {}
-    for i, scores in found.items():
-        sums = slot(program, state.sums, i)
-        trained = {f"train/{name}": float(total) / since for name, total in sums.items()} if since else {}
-        counts = {"env_steps": env_steps, "gradient_steps": the_plan.updates(collections), "wall_s": wall_s}
-        rows.append(run_dirs[i], counts | scores | trained | times)
-        if rows.broken(trained):
-            progress.say(diverged(run_dirs[i]))
-        else:
-            whole[i] = float(scores["eval/time_at_goal"])
-    at_goal, reached = (
-        fmean(scores[f"eval/{name}"] for scores in found.values()) for name in ("time_at_goal", "success_any")
-    )
-    progress.evaluated(at_goal, reached, eval_s)
+    scores = _evaluate(session, state.agent, collections, slots)
+    sound = _write_rows(session, scores, state.sums, collections)
     state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
-    _save(program, run_dirs, whole, state, collections, clock, progress)
-    return state, list(whole)
+    _save(session, state, collections, {i: float(scores[i]["eval/time_at_goal"]) for i in sound})
+    return state, sound
 
 
-def _evaluated(program: Program, agent: Agent, keys: PRNGKeyArray) -> list[Metrics]:
-    """Scores of every run's agent, and of its learners."""
+def _evaluate(session: _Session, agent: Agent, collections: int, slots: Sequence[int]) -> dict[int, Metrics]:
+    """Scores of the agents in these slots, and of their learners, by slot."""
+    program, _, clock, progress = session
+    session.enter("evaluating", first_call(program.evaluate[0]))
+    started = time.perf_counter()
+    keys = run_keys(program, EVALUATE, program.plan.eval_after.index(collections))
     found: list[Metrics] = [{} for _ in program.seeds]
     for number, evaluate in enumerate(program.evaluate):
         prefix = f"eval/{learners.metric_prefix(number)}"
         for scores, episodes in zip(found, evaluate(agent, keys), strict=True):
             scores |= {f"{prefix}{name}": value for name, value in summarise(episodes).items()}
-    return found
+    at_goal, reached = (fmean(found[i][f"eval/{name}"] for i in slots) for name in ("time_at_goal", "success_any"))
+    progress.evaluated(at_goal, reached, clock.add("eval", started))
+    return {i: found[i] for i in slots}
 
 
-def _save(
-    program: Program,
-    run_dirs: Sequence[Path],
-    scores: Mapping[int, float | None],
-    state: TrainState,
-    collections: int,
-    clock: Clock,
-    progress: Progress,
-) -> None:
+def _write_rows(session: _Session, scores: Mapping[int, Metrics], sums: Metrics, collections: int) -> list[int]:
+    """Append a row of metrics to every run in `scores`; returns the slots whose training metrics are finite."""
+    program, run_dirs, clock, progress = session
+    the_plan, index = program.plan, program.plan.eval_after.index(collections)
+    since = collections - max(the_plan.eval_after[index - 1], the_plan.prefill_collections) if index else 0
+    env_steps, wall_s, times = the_plan.env_steps(collections), round(clock.wall_s(), 3), clock.take()
+    counts = {"env_steps": env_steps, "gradient_steps": the_plan.updates(collections), "wall_s": wall_s}
+    sound = []
+    for i, own in scores.items():
+        totals = slot(program, sums, i)
+        trained = {f"train/{name}": float(total) / since for name, total in totals.items()} if since else {}
+        rows.append(run_dirs[i], counts | own | trained | times)
+        if rows.broken(trained):
+            progress.say(diverged(run_dirs[i]))
+        else:
+            sound.append(i)
+    return sound
+
+
+def _save(session: _Session, state: TrainState, collections: int, scores: Mapping[int, float | None]) -> None:
     """Save the runs in the slots of `scores`, each with its agent's score; None if it was not evaluated."""
-    progress.enter("saving")
+    program, run_dirs, clock, _ = session
+    session.enter("saving")
     started = time.perf_counter()
     for i, score in scores.items():
         own = dataclasses.replace(program.config, seed=program.seeds[i])
