@@ -12,7 +12,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -208,6 +208,19 @@ def agent_defaults(name: Any) -> AgentConfig:
 def to_dict(config: Config) -> dict[str, Any]:
     """Nested plain dictionary, ready for JSON."""
     return dataclasses.asdict(config)
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Values by dotted path, as `override` takes them."""
+
+    def leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, value in node.items():
+            if isinstance(value, Mapping):
+                yield from leaves(value, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", value
+
+    return dict(leaves(to_dict(config), ""))
 
 
 def from_dict(data: Mapping[str, Any]) -> Config:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepcrl.config import ConfigError
-from deepcrl.files import naming
+from deepcrl.files import naming, replace_file
 
 FILE = "metrics.jsonl"
 
@@ -36,10 +36,7 @@ def cut(run_dir: Path, env_steps: int) -> list[dict[str, Any]]:
     kept = [(line, row) for line, row in _lines(path) if row["env_steps"] <= env_steps]
     content = b"".join(line + b"\n" for line, _ in kept)
     if path.exists() and path.read_bytes() != content:
-        draft = run_dir / f"{FILE}.draft"
-        with naming(draft):
-            draft.write_bytes(content)
-        draft.replace(path)
+        replace_file(path, content.decode())
     return [row for _, row in kept]
 
 

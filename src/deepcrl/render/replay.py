@@ -7,7 +7,6 @@ and deflated: a body needs some ten bytes per frame, and its error is below a mi
 import base64
 import html
 import json
-import os
 import re
 import zlib
 from importlib.resources import files
@@ -18,6 +17,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from deepcrl.files import replace_file
 from deepcrl.render.geometry import (
     FIXED,
     Shape,
@@ -89,12 +89,8 @@ def replay_html(model: mujoco.MjModel, recording: Recording, title: str, subtitl
 
 
 def write_replay(path: str | Path, page: str) -> Path:
-    """Write the page to a draft file and rename it, so that no one reads a partial page."""
-    path = Path(path)
-    draft = path.with_name(f"{path.name}.draft")
-    draft.write_text(page, encoding="utf-8")
-    os.replace(draft, path)
-    return path
+    """Write the page, whole or not at all; returns its path."""
+    return replace_file(Path(path), page)
 
 
 def _scene(model: mujoco.MjModel, recording: Recording, title: str, subtitle: str) -> dict[str, Any]:

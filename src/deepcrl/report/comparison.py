@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepcrl.analysis.statistics import critical_depth, estimate, improvement, interquartile_mean, reaches, score
-from deepcrl.config import ConfigError, near_matches, to_dict
+from deepcrl.config import ConfigError, flatten, near_matches
 from deepcrl.folder import diverged, load_config
 from deepcrl.logging import rows
 from deepcrl.report.text import MISSING, duration, steps
@@ -53,7 +53,7 @@ def compare(folders: Iterable[str | Path]) -> Comparison:
     evaluations: dict[Path, Rows] = {}
     left_out = []
     for run_dir in dict.fromkeys(run for folder in folders for run in _runs(Path(folder))):
-        settings, some = dict(_leaves(to_dict(load_config(run_dir)))), rows.read(run_dir)
+        settings, some = flatten(load_config(run_dir)), rows.read(run_dir)
         if problem := diverged(run_dir):
             left_out.append(problem)
         elif not any(row["gradient_steps"] > 0 for row in some):
@@ -152,14 +152,6 @@ def _runs(folder: Path) -> list[Path]:
     if folder.suffix == ".lock" and folder.is_file():
         return []
     return [folder] if (folder / "config.json").exists() or not any(folder.glob("seed-*")) else run_dirs(folder)
-
-
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _order(value: Any) -> tuple[bool, float, str]:

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from deepcrl import config as config_lib
-from deepcrl.config import Config
+from deepcrl.config import Config, flatten
 from deepcrl.report import text
 from deepcrl.report.html import Markup, section, table, tag
-from deepcrl.report.record import Record, flat, preset_values
+from deepcrl.report.record import Record, preset_values
 
 
 def configuration(config: Config) -> Markup:
     """Table of all fields, marking those that differ from the environment's preset."""
     usual = preset_values(config)
     rows, changed = [], 0
-    for path, value in flat(config).items():
+    for path, value in flatten(config).items():
         differs = usual is not None and usual.get(path) != value
         changed += differs
         name = tag("code", tag("b", path, class_="changed") if differs else path)

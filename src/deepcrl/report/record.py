@@ -5,9 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepcrl import config as config_lib
 from deepcrl.analysis.statistics import last_values
-from deepcrl.config import Config, ConfigError
+from deepcrl.config import Config, ConfigError, flatten
 from deepcrl.folder import load_config, load_machine
 from deepcrl.logging import rows as rows_lib
 from deepcrl.presets import preset
@@ -123,21 +122,9 @@ def rates(record: Record) -> dict[str, float | None]:
     }
 
 
-def flat(config: Config) -> dict[str, Any]:
-    """A configuration as a flat mapping from dotted path to value."""
-
-    def walk(node: dict[str, Any], path: str) -> dict[str, Any]:
-        found = {}
-        for key, value in node.items():
-            found |= walk(value, f"{path}{key}.") if isinstance(value, dict) else {path + key: value}
-        return found
-
-    return walk(config_lib.to_dict(config), "")
-
-
 def preset_values(config: Config) -> dict[str, Any] | None:
     """The environment's preset for the run's algorithm as dotted paths; None for an environment that has none here."""
     try:
-        return flat(preset(config.env.name, algorithm=config.agent.algorithm))
+        return flatten(preset(config.env.name, algorithm=config.agent.algorithm))
     except ConfigError:
         return None
