@@ -1,5 +1,9 @@
 """Every program that steps an environment is compiled as its engine asks: an option that XLA lacks must reach XLA."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,3 +95,25 @@ def test_mjx_on_a_cpu_does_without_an_emitter_that_recomputes(monkeypatch):
         assert mjx_engine._compiler_options() == {}
     mjx_engine._compiler_options.cache_clear()
     assert mjx_engine._compiler_options() == options
+
+
+CONCURRENT_FACTORISATIONS = """
+import jax, jax.numpy as jnp
+
+@jax.jit
+def factorise(batches):
+    return [jnp.linalg.cholesky(batch @ batch.swapaxes(-1, -2) + 30 * jnp.eye(30)) for batch in batches]
+
+batches = [jax.random.normal(jax.random.key(index), (512, 30, 30)) for index in range(8)]
+for _ in range(200):
+    factors = jax.block_until_ready(factorise(batches))
+print(all(bool(jnp.isfinite(factor).all()) for factor in factors))
+"""
+
+
+def test_batched_factorisations_do_not_wait_for_each_other_on_two_cores():
+    """MJX factorises batches of matrices; in JAX 0.10.0 to 0.11.0 several at once can fill XLA's threads for good."""
+    environment = {**os.environ, "PJRT_NPROC": "2", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", CONCURRENT_FACTORISATIONS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.strip() == "True"

@@ -99,7 +99,7 @@ def draw(config: TDConfig, key: PRNGKeyArray, replay: buffer.Replay, shape: tupl
 def relabel(spec: EnvSpec, replay: buffer.Replay, rows: hindsight.Relabelled) -> StepBatch:
     """Gather the steps with their goals, commanded or achieved."""
     commanded = buffer.gather(replay, "goal", rows.time, rows.env)
-    achieved = spec.achieved_goal(buffer.gather(replay, "next_state", rows.outcome, rows.env))
+    achieved: Array = spec.achieved_goal(buffer.gather(replay, "next_state", rows.outcome, rows.env))
     return StepBatch(
         state=buffer.gather(replay, "state", rows.time, rows.env),
         action=buffer.gather(replay, "action", rows.time, rows.env),

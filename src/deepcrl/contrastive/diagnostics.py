@@ -44,5 +44,5 @@ def representation_diagnostics(x: Float[Array, "B R"], y: Float[Array, "B R"]) -
 
 
 def _unit(x: Float[Array, "B R"]) -> Float[Array, "B R"]:
-    length = jnp.linalg.norm(x, axis=-1, keepdims=True)
+    length: Array = jnp.linalg.norm(x, axis=-1, keepdims=True)
     return x / jnp.where(length > 0, length, 1.0)

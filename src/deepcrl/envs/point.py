@@ -71,7 +71,7 @@ def point_engine(layout: Layout) -> Engine:
         is_wall = inside & is_wall_cell[cell[0], cell[1]]
         nearest = jnp.clip(position, (cell - 0.5) * CELL_SIZE, (cell + 0.5) * CELL_SIZE)
         gap = position - nearest
-        distance = jnp.linalg.norm(gap)
+        distance: Array = jnp.linalg.norm(gap)
         overlaps = is_wall & (distance < RADIUS) & (distance > 0.0)
         out = nearest + gap * (RADIUS / jnp.where(overlaps, distance, 1.0))
         return jnp.where(overlaps, out, position), None
