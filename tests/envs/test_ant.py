@@ -1,5 +1,7 @@
 """The ant: its model against the release's numbers, its observation, resets, falls, goals and walls."""
 
+import collections
+
 import jax
 import mujoco
 import numpy as np
@@ -145,6 +147,20 @@ def test_contact_masks_in_a_maze():
     expected = {"floor": (0, 1), "torso": (0, 1), "torso_limb": (0, 1), "hip_limb": (0, 0), "ankle_limb": (0, 0)}
     expected |= {"foot": (1, 1), "target": (0, 0), "wall": (1, 1)}
     assert masks(ant_model(LAYOUTS["u"])) == {kind: {mask} for kind, mask in expected.items()}
+
+
+@pytest.mark.parametrize("name", [None, "u", "big"])
+def test_pairs_that_may_touch(pairs_that_may_touch, name):
+    """Feet touch floor, torso and each other; walls touch feet, the torso and its four stumps of limbs."""
+    model = ant_model(name and LAYOUTS[name])
+    kinds = [[name.split("_")[0] + "_limb" * name.endswith("_limb") for name in p] for p in pairs_that_may_touch(model)]
+    boxes = len(wall_boxes(LAYOUTS[name])) if name else 0
+    expected = {("floor", "foot"): 4}
+    if name:
+        expected |= {("foot", "torso"): 4, ("foot", "torso_limb"): 16, ("foot", "foot"): 6}
+        expected |= {("foot", "wall"): 4 * boxes, ("torso", "wall"): boxes, ("torso_limb", "wall"): 4 * boxes}
+    assert collections.Counter(tuple(sorted(pair)) for pair in kinds) == expected
+    assert len(kinds) == (9 * boxes + 30 if name else 4)
 
 
 @pytest.mark.parametrize("name", ["u", "u4", "u5", "big", "hardest"])
