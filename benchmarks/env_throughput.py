@@ -1,6 +1,6 @@
 """Env steps per second of every environment, whole steps, beside the bare simulator's rate in the same run.
 
-    python benchmarks/env_throughput.py                                  # native MuJoCo, one row per body and task
+    python benchmarks/env_throughput.py                                  # native MuJoCo, all bodies and mazes
     python benchmarks/env_throughput.py --envs ant --engines mujoco mjx spring --num-envs 64
     python benchmarks/env_throughput.py --envs ant ant_big_maze --jaxgcrl old-stack/
     python benchmarks/env_throughput.py --envs ant --engines mjx warp --num-envs 512 4096
@@ -28,16 +28,12 @@ import numpy as np
 
 import jaxgcrl_stack
 from deepcrl.envs import vector
-from deepcrl.envs.registry import lookup, make_env
+from deepcrl.envs.registry import ENVIRONMENTS, lookup, make_env
 from deepcrl.machine import usable_cores
 from turns import turn
 
-ENVS = (
-    "ant", "ant_u_maze", "ant_u4_maze", "ant_u5_maze", "ant_big_maze", "ant_hardest_maze", "ant_ball", "ant_push",
-    "humanoid", "humanoid_short_step", "humanoid_u_maze", "humanoid_big_maze", "arm_reach", "arm_grasp",
-    "arm_push_easy", "arm_push_hard", "arm_binpick_easy", "arm_binpick_hard", "arm_binpick_easy_EEF", "reacher",
-    "cheetah", "pusher_easy", "pusher2", "simple_u_maze",
-)  # fmt: skip
+ENVS = [name for name, entry in ENVIRONMENTS.items() if "mujoco" in entry.engines and entry.variant_of is None]
+"""All bodies and mazes; variants differ in starts and goals only."""
 JAXGCRL_NAMES = {"humanoid_short_step": "humanoid"}
 """What JaxGCRL calls it, where it has another name: its humanoid takes the short time step."""
 STEPS = 40

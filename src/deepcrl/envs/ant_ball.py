@@ -52,7 +52,7 @@ def ant_ball_task(layout: Layout | None, episode_length: int | None) -> Task:
         else:
             start = jnp.asarray(start_cell(layout) * ant.CELL_SIZE, jnp.float32)
             pose, velocity = ant.draw_body(position_key, velocity_key, start)
-            # In these mazes, unlike all others, the torso's x and y have no noise; the rest of the pose has.
+            # In these mazes, as in the stitching ones, the torso's x and y have no noise; the rest of the pose has.
             pose = pose.at[:2].set(start)
             ball = draw_cell(ball_key, layout, ant.CELL_SIZE, "B")
             goal = draw_cell(goal_key, layout, ant.CELL_SIZE, "G")
