@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deepcrl.algorithms import ALGORITHMS
+from deepcrl.algorithms import ALGORITHMS, qrl
 from deepcrl.algorithms.crl import CRLConfig
 from deepcrl.config import (
     Config,
@@ -102,6 +102,72 @@ PAPER = {
     "evaluation.num_envs": 128,
     "evaluation.mode": "mean",
 }
+
+
+def test_defaults_of_every_other_algorithm():
+    assert set(OTHERS) == set(ALGORITHMS) - {"crl"}
+    for name, own in OTHERS.items():
+        found = dataclasses.asdict(ALGORITHMS[name].defaults)
+        assert found == {"algorithm": name, **SHARED, **own}, name
+    assert qrl.FIRST_MULTIPLIER == 0.01
+
+
+SHARED = {
+    "actor_learning_rate": 3e-4,
+    "max_grad_norm": None,
+    "warmup_updates": 0,
+    "explore": "sample",
+}
+TEMPERATURE = {"temperature_learning_rate": 3e-4, "entropy_coefficient": 0.5}
+TEMPORAL_DIFFERENCE = {
+    "discount": 0.99,  # JaxGCRL's SAC and TD3 have 0.9; all algorithms are compared at one (docs/baselines.md)
+    "critic_learning_rate": 3e-4,  # JaxGCRL's SAC has 1e-4 for all its networks; as above
+    "target_rate": 0.005,
+    "her": "future",  # JaxGCRL has "final" only
+}
+TD3 = {
+    **TEMPORAL_DIFFERENCE,
+    "policy_delay": 2,
+    "exploration_noise": 0.4,
+    "target_noise": 0.2,
+    "noise_clip": 0.5,
+}
+IMITATION = {**TEMPERATURE, "discount": 0.99}
+OTHERS: dict[str, dict[str, Any]] = {
+    "cmd1": {
+        **TEMPERATURE,
+        "energy": "mrn",
+        "loss": "backward",
+        "logsumexp_penalty": 0.1,
+        "discount": 0.99,
+        "goal_sampling": "trajectory",  # "window" in the release, where windows cut futures off (docs/fidelity.md)
+        "end_aversion": 0.0,
+        "random_goals": 0.0,
+        "window_length": 1000,
+        "critic_learning_rate": 3e-4,
+    },
+    "sac": {**TEMPORAL_DIFFERENCE, **TEMPERATURE, "her_share": 0.0},
+    "sac_her": {**TEMPORAL_DIFFERENCE, **TEMPERATURE, "her_share": 0.8},  # JaxGCRL relabels all (docs/baselines.md)
+    "td3": {**TD3, "her_share": 0.0},
+    "td3_her": {**TD3, "her_share": 0.8},
+    "gcbc": {**IMITATION, "goal_sampling": "geometric", "max_entropy": False},
+    "gcsl": {**IMITATION, "goal_sampling": "uniform", "max_entropy": True},
+    "qrl": {
+        **TEMPERATURE,
+        "energy": "iqe",
+        "push_offset": 15.0,
+        "push_beta": 0.1,
+        "epsilon": 0.25,
+        "multiplier_learning_rate": 1e-2,
+        "dynamics_weight": 0.1,
+        # The authors' are 1e-4, and 3e-5 for the actor; ours are those of all algorithms (qrl.py).
+        "critic_learning_rate": 3e-4,
+        "random_goals": 0.5,
+        "goal_sampling": "uniform",
+        "discount": 0.99,
+    },
+}
+"""By algorithm, the fields beyond SHARED."""
 
 
 @pytest.mark.parametrize(("path", "hint", "value"), LEAVES, ids=[path for path, _, _ in LEAVES])

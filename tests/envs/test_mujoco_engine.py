@@ -192,10 +192,10 @@ def test_the_process_ends_cleanly_with_live_threads():
         "p = e.start({'qpos': np.full((8, 17), np.nan), 'qvel': np.zeros((8, 16))}); e.step(p, np.zeros((8, 8)))"
     )
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_importing_the_registry_does_not_load_mujoco():
     code = "import sys; import deepcrl.envs.registry; sys.exit('mujoco' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0

@@ -9,8 +9,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from deepcrl.cli import main
 from deepcrl.config import ConfigError, override, to_dict
-from deepcrl.experiments import archive, cells, index, lookup, page, runs, watch
+from deepcrl.experiments import EXPERIMENTS, archive, cells, index, lookup, page, runs, watch
 from deepcrl.experiments.record import Claim, Published
 from deepcrl.experiments.results import (
     _networks,
@@ -261,6 +262,24 @@ def test_a_diverged_or_damaged_run_has_failed(out):
     ]
     assert sorted(found[0].scores) == [2, 3, 4]
     assert runs.problem(both) == ""
+
+
+def test_status_says_how_far_an_experiment_is_at_every_scale(out, capsys):
+    diverged = folders(cells(DEPTH, "laptop")[0], out)[0]
+    rows.append(diverged, {"env_steps": 640_007, "train/critic_loss": math.nan})
+    assert main(["experiment", "status", "depth", "--out", str(out)]) == 0
+    own = [
+        "depth                  paper    not run",
+        "depth                  laptop   29 of 40 runs done, 1 interrupted, 1 failed",
+        "depth                  smoke    not run",
+    ]
+    failed = f"failed: {diverged.name}: '{diverged}' diverged at 640,007 env steps: train/critic_loss not finite"
+    assert capsys.readouterr().out.splitlines() == [*own, failed]
+    assert main(["experiment", "status", "--out", str(out)]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == failed, "once, though other experiments share the run"
+    assert set(own) <= set(lines)
+    assert len(lines) == sum(len(experiment.scales) for experiment in EXPERIMENTS.values())
 
 
 def test_a_machine_that_cannot_be_read_is_unknown(out):
@@ -518,6 +537,9 @@ def test_how_much_of_the_work_is_done_goes_by_updates_and_layers(out, capsys):
     assert watch.share(work) == pytest.approx(damaged)
     assert watch.words(0.5, 0.25, 60.0) == "50% of the work done, left 2 min 00 s"
     assert watch.words(0.25, 0.25, 60.0) == "25% of the work done, left ?"
+    said, give_up = "", time.monotonic() + 30
     with watch.lines(work, every_s=0.05):
-        time.sleep(0.5)
-    assert capsys.readouterr().out.startswith(f"{damaged:.0%} of the work done, left ?\n")
+        while "\n" not in said and time.monotonic() < give_up:
+            time.sleep(0.01)
+            said += capsys.readouterr().out
+    assert said.startswith(f"{damaged:.0%} of the work done, left ?\n")

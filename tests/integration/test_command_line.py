@@ -24,7 +24,14 @@ from deepcrl.train import Result
 MISTAKES = {
     "unknown environment": (["--env", "ant_u_mze"], ["'ant_u_mze'", "ant_u_maze"]),
     "unknown evaluation environment": (["--eval-env", "ant_u"], ["'ant_u'", "evaluation.env"]),
-    "evaluation in another body": (["--eval-env", "ant"], ["evaluation.env", "'ant'"]),
+    "evaluation on another engine": (
+        ["--eval-env", "ant"],
+        ["evaluation.env = 'ant' is not stepped by 'jax', the engine of point_j_maze"],
+    ),
+    "evaluation in another body": (
+        ["--env", "ant", "--eval-env", "reacher"],
+        ["evaluation.env = 'reacher' differs from ant in sizes or rules"],
+    ),
     "unknown engine": (["--engine", "warp9"], ["'warp9'", "jax"]),
     "unknown algorithm": (["--algorithm", "clr"], ["'clr'", "crl"]),
     "depth that blocks do not divide": (["--depth", "6"], ["network.depth = 6", "4 and 8"]),

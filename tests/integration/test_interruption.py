@@ -16,9 +16,11 @@ from deepcrl import checkpoint, cli, load_agent
 from deepcrl.checkpoint import CheckpointError
 from deepcrl.cli import INTERRUPTED, parse_train
 from deepcrl.config import Config, ConfigError
+from deepcrl.folder import create_run_dir, restore
 from deepcrl.lock import held
-from deepcrl.program import Program, TrainState, init_state
-from deepcrl.train import resume, train
+from deepcrl.logging.clock import Clock
+from deepcrl.program import Program, TrainState, build, init_state
+from deepcrl.train import Result, resume, train
 
 loop = sys.modules["deepcrl.train"]  # the package has a function of this name
 
@@ -200,19 +202,25 @@ def test_a_diverged_run_is_not_resumed(tmp_path: Path, monkeypatch: pytest.Monke
     assert files(run_dir) == before
 
 
-def test_what_is_saved_at_an_interruption_has_no_score(
-    whole: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-):
-    run_dir, collect = tmp_path / "run", loop._collection
+def interrupt_after(collections: int, patch: pytest.MonkeyPatch) -> None:
+    """A signal arrives during the last of that many collections."""
+    collect = loop._collection
 
-    def interrupted(program, state, index, *rest):
-        found = collect(program, state, index, *rest)
-        if index == 6:  # 7 collections: between the evaluations after 5 and 8
+    def interrupted(session, state, index, *rest):
+        found = collect(session, state, index, *rest)
+        if index == collections - 1:
             signal.raise_signal(signal.SIGINT)
         return found
 
+    patch.setattr(loop, "_collection", interrupted)
+
+
+def test_what_is_saved_at_an_interruption_has_no_score(
+    whole: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+):
+    run_dir = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_collection", interrupted)
+        interrupt_after(7, patch)  # between the evaluations after 5 and 8
         assert not train(config_of("point"), run_dir).finished
     assert "stopping after this collection; again to stop at once" in capfd.readouterr().err
     folder = run_dir / "checkpoints"
@@ -221,6 +229,50 @@ def test_what_is_saved_at_an_interruption_has_no_score(
     assert checkpoint.best(folder) == 5
     resume(run_dir)
     assert numbers(run_dir) == numbers(whole["point"])
+
+
+def test_wall_time_goes_on_where_the_run_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The first session is made to last long: what begins at zero again is seen, however slow the second one is."""
+    run_dir = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "Clock", lambda wall_s: Clock(5000.0 + wall_s))
+        interrupt_after(7, patch)
+        first = train(parse_train([*BUDGETS["point"], "--algorithm", "gcbc"])[0], run_dir)
+    manifest = json.loads((run_dir / "checkpoints" / "0000000007" / checkpoint.MANIFEST).read_text())
+    saved = manifest["info"]["wall_s"]
+    found = resume(run_dir).rows
+    assert [row["env_steps"] for row in first.rows] == [0, 800]
+    assert [row["env_steps"] for row in found] == [0, 800, 1280, 1760, 2240, 2720, 3200]
+    walls = [row["wall_s"] for row in found]
+    assert walls == sorted(walls)
+    assert 5000.0 < walls[0] < walls[1] <= saved < walls[2]
+    assert walls[-1] < 10_000.0, "what came before counts once"
+
+
+def test_a_run_goes_on_with_the_engine_it_began_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On a CPU "auto" is "mujoco"; this run began on "mjx", as on a GPU."""
+    config, run_dir, engines = config_of("ant"), tmp_path / "run", []
+    assert config.env.engine == "auto"
+    program = build(config)
+    create_run_dir(build(config, engine="mjx"), run_dir)
+    assert json.loads((run_dir / "machine.json").read_text())["engine"] == "mjx"
+
+    def started(program, run_dirs, start, stop) -> list[Result]:
+        engines.append(program.engine)
+        return [Result(run_dirs[0], [], finished=True)]
+
+    monkeypatch.setattr(loop, "run", started)
+    resume(run_dir)
+    with pytest.raises(
+        ConfigError,
+        match=f"^'{run_dir}' began on the engine 'mjx', and env.engine = 'auto' is 'mujoco' here; "
+        f"`deepcrl resume {run_dir}` goes on with 'mjx'$",
+    ):
+        restore(program, run_dir)
+    (run_dir / "machine.json").write_text("{}")  # of a version that did not record it
+    resume(run_dir)
+    assert engines == ["mjx", "mujoco"]
+    assert restore(program, run_dir).collections == 0
 
 
 def test_a_signal_before_the_first_collection_counts(
