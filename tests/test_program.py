@@ -17,6 +17,7 @@ from deepcrl.nn.dense import Dense
 from deepcrl.program import COLLECT, EVALUATE, LEARN, build, init_state, make_learn, run_key, transition_sizes
 from deepcrl.replay import buffer
 from deepcrl.train import Stop, run
+from reference.rollouts import stub
 
 SMALL = {
     "env.num_envs": 8,
@@ -45,6 +46,23 @@ def test_metrics_are_the_mean_over_updates_and_diagnostics_are_of_the_last_batch
     )
     agent, metrics = make_learn(stub, 4, 2)(jnp.zeros(()), jnp.zeros(()), jax.random.key(0))
     assert (float(agent), float(metrics["count"]), int(metrics["first_row"])) == (4.0, 1.5, 6)
+
+
+def test_every_update_and_the_draw_have_a_key_of_their_own():
+    def draw(key, replay, shape):
+        return jnp.broadcast_to(jax.random.uniform(key), shape)
+
+    def update(agent, drawn, key):
+        numbers, count = agent
+        return (numbers.at[count].set(jnp.stack([jax.random.uniform(key), drawn[0]])), count + 1), {}
+
+    chance = stub(draw=draw, relabel=lambda replay, drawn: drawn, update=update, diagnose=lambda agent, drawn: {})
+    agent, given = (jnp.zeros((5, 2)), jnp.zeros((), jnp.int32)), jax.random.key(0)
+    (numbers, count), _ = make_learn(chance, 5, 3)(agent, jnp.zeros(()), given)
+    assert int(count) == 5
+    assert len(np.unique(numbers[:, 1])) == 1
+    # Nor may any have the key that all are split from.
+    assert len(np.unique([*numbers[:, 0], numbers[0, 1], jax.random.uniform(given)])) == 5 + 1 + 1
 
 
 @pytest.mark.parametrize(
@@ -127,3 +145,44 @@ def test_every_field_of_a_transition_can_be_stored_and_others_are_refused():
     assert buffer.column_sizes(("state", "success", "truncated"), sizes) == {"state": 2, "success": 1, "truncated": 1}
     with pytest.raises(ConfigError, match="columns = 'reward'"):
         buffer.column_sizes(("reward",), sizes)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_the_memory_of_every_part_is_counted(runs: int, monkeypatch: pytest.MonkeyPatch):
+    """A state, a goal and an action of the point are two numbers each, and every number has four bytes."""
+    sizes = {
+        "env.num_envs": 6,
+        "env.episode_length": 30,
+        "network.depth": 8,
+        "network.representation_size": 12,
+        "network.width": 16,
+        "train.total_env_steps": 1200,
+        "train.unroll_length": 20,
+        "train.batch_size": 32,
+        "train.replay_capacity": 1000,
+        "agent.explore": "best_of_7",
+        "evaluation.num_envs": 5,
+        "evaluation.mode": "best_of_3",
+    }
+    needs = {}
+    monkeypatch.setattr(
+        "deepcrl.program.check_memory", lambda settings, need, available: needs.update({settings: need})
+    )
+    build(override(preset("point_u_maze"), SMALL | sizes), seeds=range(runs))
+    blocks = 8 * (16 * 16 + 16 + 2 * 16)  # kernel, bias, and LayerNorm's scale and bias
+    actor = (4 * 16 + 16 + 2 * 16) + blocks + 2 * (16 * 2 + 2)
+    phi = (4 * 16 + 16 + 2 * 16) + blocks + (16 * 12 + 12)
+    psi = (2 * 16 + 16 + 2 * 16) + blocks + (16 * 12 + 12)
+    assert actor + phi + psi + 1 == 8077  # 1: the temperature
+    assert needs == {
+        # State, action, episode and its last step; and the number of steps.
+        "train.replay_capacity = 1000 with env.num_envs = 6": runs * 4 * (1000 * 6 * (2 + 2 + 1 + 1) + 1),
+        # Adam has two moments of each parameter, and each of three optimisers counts its steps.
+        "network of depth 8, width 16, block_size 4, representation_size 12, unroll 1": runs * 4 * (3 * 8077 + 3),
+        # Three updates per 120 env steps: time and environment of their examples, state and action of one batch.
+        "train.batch_size = 32": runs * 4 * 32 * (3 * 2 + 4),
+        "agent.explore = 'best_of_7'": runs * 4 * 7 * 6 * 2,
+        "evaluation.mode = 'best_of_3'": runs * 4 * 3 * 5 * 2,
+        # Achieved goal and distance.
+        "evaluation.num_envs = 5": runs * 4 * 30 * 5 * (2 + 1),
+    }

@@ -27,7 +27,7 @@ COLUMNS = ("state", "action", "goal", "next_state", "terminated")
 
 @dataclass(frozen=True)
 class TDConfig(AgentConfig):
-    """Settings that SAC and TD3 share, with the defaults of their authors (docs/baselines.md)."""
+    """Settings that SAC and TD3 share; docs/baselines.md says where they are not JaxGCRL's."""
 
     discount: float = 0.99
     """Gamma of the value, the discounted time at goal."""
