@@ -153,7 +153,7 @@ def test_ants_weigh_what_the_springs_weigh_but_for_the_light_one_and_the_one_tha
     assert lookup(name).model().body("torso").subtreemass == pytest.approx(mass, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["humanoid", "humanoid_u_maze"])
+@pytest.mark.parametrize("name", ["humanoid", pytest.param("humanoid_u_maze", marks=pytest.mark.slow)])
 def test_humanoids_observe_the_inertia_that_their_engine_gives_them(name: str):
     """Entries 51 to 60 of a state are the torso's inertia about the total centre of mass, and its mass: upright,
     unit inertia adds the same to all diagonal entries."""

@@ -73,9 +73,10 @@ def test_budget_rows_and_files_are_exact(finished: deepcrl.Result):
     assert deepcrl.config.from_dict(json.loads((finished.run_dir / "config.json").read_text())) == tiny()
 
 
-def test_every_training_metric_is_finite_and_moves(tmp_path: Path):
+def test_every_training_metric_is_finite_and_moves(tmp_path: Path, capsys: pytest.CaptureFixture):
     """On the ant: an untrained point soon sits in a corner, where all goals are one and nothing tells them apart."""
     run = train(tiny("ant", train__total_env_steps=1120, evaluation__num_evals=4), tmp_path / "run")
+    assert "crl on ant (engine mujoco, 4 environments), learning on cpu" in capsys.readouterr().out
     names = [name for name in run.rows[-1] if name.startswith("train/")]
     assert {"train/critic_loss", "train/actor_loss", "train/accuracy", "train/phi_grad_norm"} <= set(names)
     for name in names:
