@@ -39,7 +39,16 @@ def in_this_process(work: list[runs.Job], out: Path, workers: int) -> Iterator[r
         yield runner.Ended(job, "" if worker.train(job) else "interrupted")
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+LIKE_ANOTHER = (
+    *("budget", "width", "residual", "actor_critic", "batch", "wall_clock", "collector"),
+    *("stitching", "baselines", "baseline_depth"),
+)
+"""Grids of the same kinds of runs and findings as those of the others; they take minutes together."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LIKE_ANOTHER else ()) for name in EXPERIMENTS]
+)
 def test_every_experiment_runs_whole(name: str, out: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(runner, "in_processes", in_this_process)
     assert main(["experiment", "run", name, "--scale", "smoke", "--out", str(out), "--jobs", "1"]) == 0
