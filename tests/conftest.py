@@ -31,9 +31,8 @@ install_import_hook(["deepcrl.nn", "deepcrl.contrastive", "deepcrl.replay"], "be
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory) -> None:
-    """What one worker or its processes have compiled, no other compiles again."""
-    workers = "PYTEST_XDIST_WORKER" in os.environ
-    folder = str(tmp_path_factory.getbasetemp().parent / "compiled" if workers else tmp_path_factory.mktemp("compiled"))
+    """What a worker and its processes have compiled, they do not compile again."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
     os.environ |= {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
