@@ -35,9 +35,9 @@ SIZES = {
 NUM_ENVS = 3
 STEPS = 50
 # The other rows with one body and the same walls differ in where episodes start and end only: test_layouts.py and the
-# bodies' own tests look at that. Compiling them all takes too long for every day; `-m slow` does. MJX
-# steps the humanoid in test_mjx_engine.py (slow too), springs do in test_spring_engine.py. Warp, which is for GPUs, steps
-# the ant and the arm in test_mjx_engine.py.
+# bodies' own tests look at that. Compiling them all takes too long for every day; `-m slow` does. Springs step the
+# humanoid in test_spring_engine.py; MJX does, slow too, and Warp, which is for GPUs, the ant and the arm, in
+# test_mjx_engine.py.
 DEVICE_ROWS = {
     "mjx": ("ant", "reacher"),
     "spring": ("ant",),
