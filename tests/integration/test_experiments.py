@@ -41,9 +41,10 @@ def in_this_process(work: list[runs.Job], out: Path, workers: int) -> Iterator[r
 
 LIKE_ANOTHER = (
     *("budget", "width", "residual", "actor_critic", "batch", "wall_clock", "collector"),
-    *("stitching", "baselines", "baseline_depth"),
+    *("stitching", "baselines", "baseline_depth", "wall_clock_limits", "quasimetric", "layernorm_activation"),
+    *("stem_bias", "hyperspherical", "physics"),
 )
-"""Grids of the same kinds of runs and findings as those of the others; they take minutes together."""
+"""Grids over other settings, whose kinds of runs and findings the others have too; they take minutes together."""
 
 
 @pytest.mark.parametrize(
